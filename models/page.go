@@ -1,0 +1,83 @@
+package models
+
+// The size of a page: how many records a caller gets who does not say, and the
+// most that may be asked for.
+const (
+	DefaultPageSize = 20
+	MaxPageSize     = 100
+)
+
+// PageInput asks for a numbered page. Number counts from 1.
+type PageInput struct {
+	Number int
+	Size   int
+}
+
+// PageArgs are the paging arguments of a list as a caller gave them: either a
+// numbered page, or a place in the list after or before a cursor.
+type PageArgs struct {
+	Page   *PageInput
+	First  *int
+	After  *string
+	Last   *int
+	Before *string
+}
+
+// Window is a checked PageArgs: which records of an ordered list are wanted.
+type Window struct {
+	// Size is the number of records wanted, at least 1.
+	Size int
+	// Offset is the number of records to pass over. Only numbered pages have one.
+	Offset int64
+	// After and Before are the cursors between which the records lie; empty means the end of the list.
+	After, Before string
+	// Backward is true when the last records between the cursors are wanted, not the first.
+	Backward bool
+}
+
+// Window checks the arguments and settles the defaults: the first page, 20
+// records. Pages of more than maxSize are refused. Errors are CodeBadUserInput
+// and name the argument, its value and what is allowed.
+func (a PageArgs) Window(maxSize int) (Window, error) {
+	if a.Page != nil {
+		if a.First != nil || a.After != nil || a.Last != nil || a.Before != nil {
+			return Window{}, Errorf(CodeBadUserInput, "page cannot be combined with first, after, last or before: give a page number or a cursor, not both")
+		}
+		if a.Page.Number < 1 {
+			return Window{}, Errorf(CodeBadUserInput, "page.number is %d; pages are numbered from 1", a.Page.Number)
+		}
+		if err := checkSize("page.size", a.Page.Size, maxSize); err != nil {
+			return Window{}, err
+		}
+		return Window{Size: a.Page.Size, Offset: int64(a.Page.Number-1) * int64(a.Page.Size)}, nil
+	}
+	if a.First != nil && a.Last != nil {
+		return Window{}, Errorf(CodeBadUserInput, "first and last cannot be combined: give one of them")
+	}
+
+	w := Window{Size: DefaultPageSize}
+	if a.After != nil {
+		w.After = *a.After
+	}
+	if a.Before != nil {
+		w.Before = *a.Before
+	}
+	switch {
+	case a.First != nil:
+		w.Size = *a.First
+		return w, checkSize("first", w.Size, maxSize)
+	case a.Last != nil:
+		w.Size, w.Backward = *a.Last, true
+		return w, checkSize("last", w.Size, maxSize)
+	}
+	// Who names only "before" walks towards the start of the list.
+	w.Backward = a.Before != nil && a.After == nil
+	return w, nil
+}
+
+func checkSize(name string, size, maxSize int) error {
+	if size < 1 || size > maxSize {
+		return Errorf(CodeBadUserInput, "%s is %d; it must be between 1 and %d", name, size, maxSize)
+	}
+	return nil
+}

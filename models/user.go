@@ -1,0 +1,119 @@
+package models
+
+import (
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// UserStatus says whether a user can work. The legacy flag "enabled" is the
+// same as StatusActive and is not stored twice.
+type UserStatus string
+
+// The statuses.
+const (
+	// StatusActive is a user who can sign in.
+	StatusActive UserStatus = "ACTIVE"
+	// StatusInvited is a user who has been asked to join and has not yet done so.
+	StatusInvited UserStatus = "INVITED"
+	// StatusInactive is a user who has been shut out.
+	StatusInactive UserStatus = "INACTIVE"
+)
+
+// UserStatuses lists every status.
+func UserStatuses() []UserStatus {
+	return []UserStatus{StatusActive, StatusInvited, StatusInactive}
+}
+
+// MarshalGQL writes the status as a GraphQL enum value.
+func (s UserStatus) MarshalGQL(w io.Writer) { marshalEnum(w, s) }
+
+// UnmarshalGQL reads a GraphQL enum value. Anything else is CodeBadUserInput.
+func (s *UserStatus) UnmarshalGQL(v any) (err error) {
+	*s, err = parseEnum("a status", v, UserStatuses())
+	return err
+}
+
+// marshalEnum writes an enum value as JSON text. The values are plain ASCII
+// names; a status that another writer left in the database need not be.
+func marshalEnum[T ~string](w io.Writer, value T) {
+	_, _ = io.WriteString(w, strconv.Quote(string(value)))
+}
+
+func parseEnum[T ~string](what string, v any, allowed []T) (T, error) {
+	text, _ := v.(string)
+	if !slices.Contains(allowed, T(text)) {
+		names := make([]string, len(allowed))
+		for i, value := range allowed {
+			names[i] = string(value)
+		}
+		return "", Errorf(CodeBadUserInput, "%s is not %s: %s are allowed", Quote(text), what, strings.Join(names, ", "))
+	}
+	return T(text), nil
+}
+
+// User is one person of a customer. It has no secret fields.
+type User struct {
+	ID ID `bun:"id,pk"`
+	// Number is the id of the legacy systems, a positive Long.
+	Number     int64 `bun:"number"`
+	CustomerID ID    `bun:"customer_id"`
+
+	Username  *string    `bun:"username"`
+	FirstName string     `bun:"first_name"`
+	LastName  string     `bun:"last_name"`
+	Email     string     `bun:"email"`
+	Mobile    *string    `bun:"mobile"`
+	UserType  *string    `bun:"user_type"`
+	Status    UserStatus `bun:"status"`
+
+	IsEmailVerified       bool `bun:"is_email_verified"`
+	IsFirstLogin          bool `bun:"is_first_login"`
+	AccountNonExpired     bool `bun:"account_non_expired"`
+	AccountNonLocked      bool `bun:"account_non_locked"`
+	CredentialsNonExpired bool `bun:"credentials_non_expired"`
+
+	CreatedAt           time.Time  `bun:"created_at"`
+	CreatedBy           *ID        `bun:"created_by"`
+	UpdatedAt           time.Time  `bun:"updated_at"`
+	UpdatedBy           *ID        `bun:"updated_by"`
+	LastPasswordResetAt *time.Time `bun:"last_password_reset_at"`
+	ExtAuthRefID        *ID        `bun:"ext_auth_ref_id"`
+	SubroleID           *ID        `bun:"subrole_id"`
+
+	// The folded keys are what users are sorted, filtered and searched by. A
+	// user without a username or a mobile number has the empty key. Reading
+	// fills only those that the order of the list needs.
+	UsernameKey  string `bun:"username_key"`
+	FirstNameKey string `bun:"first_name_key"`
+	LastNameKey  string `bun:"last_name_key"`
+	EmailKey     string `bun:"email_key"`
+	MobileKey    string `bun:"mobile_key"`
+	SearchKey    string `bun:"search_key"`
+}
+
+// IsNode marks User as a Node of the GraphQL schema.
+func (*User) IsNode() {}
+
+// Enabled is the legacy flag: the user is active.
+func (u *User) Enabled() bool { return u.Status == StatusActive }
+
+// SetKeys fills the folded keys; call it before writing a user.
+func (u *User) SetKeys() {
+	u.UsernameKey = foldOptional(u.Username)
+	u.FirstNameKey = Fold(u.FirstName)
+	u.LastNameKey = Fold(u.LastName)
+	u.EmailKey = Fold(u.Email)
+	u.MobileKey = foldOptional(u.Mobile)
+	// A search word never holds white space, so none can match across two fields.
+	u.SearchKey = strings.Join([]string{u.FirstNameKey, u.LastNameKey, u.EmailKey, u.UsernameKey, u.MobileKey}, "\n")
+}
+
+func foldOptional(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return Fold(*s)
+}
