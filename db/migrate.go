@@ -1,0 +1,157 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/pgdialect"
+	"github.com/uptrace/bun/dialect/sqlitedialect"
+	"github.com/uptrace/bun/migrate"
+)
+
+// The migrations of both engines have the same numbers and give the same tables;
+// a test compares the columns.
+//
+//go:embed migrations/postgres/*.sql migrations/sqlite/*.sql
+var migrationFiles embed.FS
+
+// ErrSchemaNotCurrent means that migrations of this program have not run yet, or
+// that the schema is newer than this program.
+var ErrSchemaNotCurrent = errors.New("the schema of the database is not current")
+
+// migrationLock is an arbitrary number that names the advisory lock under which
+// PostgreSQL is migrated.
+const migrationLock = 7_305_811_042
+
+func (db *DB) migrations() (*migrate.Migrations, error) {
+	files, err := fs.Sub(migrationFiles, "migrations/"+string(db.engine))
+	if err != nil {
+		return nil, err
+	}
+	migrations := migrate.NewMigrations()
+	return migrations, migrations.Discover(files)
+}
+
+// Migrate brings the schema up to date and returns the names of the migrations
+// that it ran, none when the schema was current.
+//
+// The whole run is one transaction on one connection, with the lock taken first.
+// So two servers that migrate at once take turns, and one that is killed leaves
+// neither half a schema nor a lock behind. bun's own lock is a row that would
+// stay.
+func (db *DB) Migrate(ctx context.Context) (names []string, err error) {
+	migrations, err := db.migrations()
+	if err != nil {
+		return nil, err
+	}
+	conn, begin, err := db.migrationConnection()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+
+	for _, statement := range begin {
+		if _, err := conn.ExecContext(ctx, statement); err != nil {
+			return nil, fmt.Errorf("cannot begin to migrate: %w", err)
+		}
+	}
+	migrator := migrate.NewMigrator(conn, migrations, migrate.WithMarkAppliedOnSuccess(true))
+	if err := migrator.Init(ctx); err != nil {
+		return nil, fmt.Errorf("cannot prepare to migrate: %w", err)
+	}
+	group, err := migrator.Migrate(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("the migration failed and nothing was changed: %w", err)
+	}
+	if _, err := conn.ExecContext(ctx, "COMMIT"); err != nil {
+		return nil, fmt.Errorf("the migration failed and nothing was changed: %w", err)
+	}
+	for _, migration := range group.Migrations {
+		names = append(names, migration.Name)
+	}
+	return names, nil
+}
+
+// migrationConnection gives a database of exactly one connection, so that the
+// statements that begin and end the transaction meet those of bun's migrator,
+// and the statements to begin with. Closing it rolls back what was not committed.
+func (db *DB) migrationConnection() (conn *bun.DB, begin []string, err error) {
+	if db.engine == SQLite {
+		if db.write == nil {
+			return nil, nil, errors.New("the database was opened read-only")
+		}
+		// The writing pool has one connection already; a second one would wait for it.
+		pool, err := sql.Open("sqlite", sqliteDSN(sqlitePath(db.url), false, "journal_mode(WAL)"))
+		if err != nil {
+			return nil, nil, err
+		}
+		pool.SetMaxOpenConns(1)
+		return bun.NewDB(pool, sqlitedialect.New()), []string{"BEGIN IMMEDIATE"}, nil
+	}
+	config, err := postgresConfig(db.url, Options{})
+	if err != nil {
+		return nil, nil, err
+	}
+	pool := stdlib.OpenDB(*config)
+	pool.SetMaxOpenConns(1)
+	lock := fmt.Sprintf("SELECT pg_advisory_xact_lock(%d)", migrationLock)
+	return bun.NewDB(pool, pgdialect.New()), []string{"BEGIN", lock}, nil
+}
+
+// CheckSchema returns ErrSchemaNotCurrent, wrapped with what is missing, unless
+// exactly the migrations of this program have run.
+func (db *DB) CheckSchema(ctx context.Context) error {
+	migrations, err := db.migrations()
+	if err != nil {
+		return err
+	}
+	migrator := migrate.NewMigrator(db.read, migrations)
+	applied, err := db.appliedMigrations(ctx, migrator)
+	if err != nil {
+		return err
+	}
+	known := map[string]bool{}
+	for _, migration := range migrations.Sorted() {
+		known[migration.Name] = true
+		if !applied[migration.Name] {
+			return fmt.Errorf("%w: migration %s has not run", ErrSchemaNotCurrent, migration.Name)
+		}
+	}
+	for name := range applied {
+		if !known[name] {
+			return fmt.Errorf("%w: migration %s is not known to this version, which is too old for it", ErrSchemaNotCurrent, name)
+		}
+	}
+	return nil
+}
+
+// appliedMigrations gives the names of the migrations that have run; none in a
+// database that was never migrated.
+func (db *DB) appliedMigrations(ctx context.Context, migrator *migrate.Migrator) (map[string]bool, error) {
+	query := "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'bun_migrations'"
+	if db.engine == Postgres {
+		query = "SELECT count(*) FROM pg_class WHERE oid = to_regclass('bun_migrations')"
+	}
+	var tables int
+	if err := db.read.QueryRowContext(ctx, query).Scan(&tables); err != nil {
+		return nil, translate(err)
+	}
+	names := map[string]bool{}
+	if tables == 0 {
+		return names, nil
+	}
+	applied, err := migrator.AppliedMigrations(ctx)
+	if err != nil {
+		return nil, translate(err)
+	}
+	for _, migration := range applied {
+		names[migration.Name] = true
+	}
+	return names, nil
+}

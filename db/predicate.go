@@ -1,0 +1,281 @@
+package db
+
+import (
+	"strings"
+
+	"github.com/uptrace/bun"
+
+	"roster/models"
+)
+
+// predicate is a condition of a WHERE clause. Its text is put together from
+// constants only, with a placeholder for every value, so that nothing a caller
+// sends is ever part of the statement. The conditions here are true or false and
+// never unknown, for NULL too, so NOT means what it says.
+type predicate struct {
+	sql  string
+	args []any
+}
+
+func where(sql string, args ...any) predicate { return predicate{sql, args} }
+
+// all holds when every part does; of no parts, always.
+func all(parts ...predicate) predicate { return join(" AND ", "TRUE", parts) }
+
+// some holds when one part does; of no parts, never.
+func some(parts ...predicate) predicate { return join(" OR ", "FALSE", parts) }
+
+func not(p predicate) predicate { return predicate{"NOT (" + p.sql + ")", p.args} }
+
+func join(operator, empty string, parts []predicate) predicate {
+	switch len(parts) {
+	case 0:
+		return predicate{sql: empty}
+	case 1:
+		return parts[0]
+	}
+	var joined predicate
+	texts := make([]string, len(parts))
+	for i, part := range parts {
+		texts[i] = "(" + part.sql + ")"
+		joined.args = append(joined.args, part.args...)
+	}
+	joined.sql = strings.Join(texts, operator)
+	return joined
+}
+
+// scoped holds for the rows whose customer may be read. column is the one that
+// holds the customer's id. It is part of every statement that a caller causes.
+func scoped(scope models.Scope, column string) predicate {
+	if scope.All {
+		return all()
+	}
+	var parts []predicate
+	if len(scope.CustomerIDs) > 0 {
+		parts = append(parts, where(column+" IN (?)", bun.List(scope.CustomerIDs)))
+	}
+	if len(scope.CustomerNumbers) > 0 {
+		parts = append(parts, where(column+" IN (SELECT c.id FROM customers AS c WHERE c.number IN (?))", bun.List(scope.CustomerNumbers)))
+	}
+	return some(parts...)
+}
+
+// usersMatching is the one translation of a filter: the rows of a list and their
+// count both use it. The users are aliased u.
+func usersMatching(f *models.UserFilter) predicate {
+	if f == nil {
+		return all()
+	}
+	var parts []predicate
+	add := func(p ...predicate) { parts = append(parts, p...) }
+
+	if f.Search != nil {
+		for _, word := range models.SearchWords(*f.Search) {
+			add(contains("u.search_key", word))
+		}
+	}
+	add(ids("u.id", f.ID)...)
+	add(statuses(f.Status)...)
+	add(subroles(f.Subrole)...)
+	add(authorities(f.Authority)...)
+	add(texts("u.username_key", "u.username", f.Username)...)
+	add(texts("u.first_name_key", "", f.FirstName)...)
+	add(texts("u.last_name_key", "", f.LastName)...)
+	add(texts("u.email_key", "", f.Email)...)
+	add(texts("u.mobile_key", "u.mobile", f.Mobile)...)
+	add(flag("u.is_email_verified", f.IsEmailVerified)...)
+	add(flag("u.is_first_login", f.IsFirstLogin)...)
+	if f.Enabled != nil {
+		enabled := where("u.status = ?", models.StatusActive)
+		if !*f.Enabled {
+			enabled = not(enabled)
+		}
+		add(enabled)
+	}
+	add(flag("u.account_non_expired", f.AccountNonExpired)...)
+	add(flag("u.account_non_locked", f.AccountNonLocked)...)
+	add(flag("u.credentials_non_expired", f.CredentialsNonExpired)...)
+	add(times("u.created_at", f.CreatedAt)...)
+	add(times("u.updated_at", f.UpdatedAt)...)
+	add(ids("u.created_by", f.CreatedBy)...)
+	add(ids("u.updated_by", f.UpdatedBy)...)
+	add(ids("u.ext_auth_ref_id", f.ExtAuthRefID)...)
+
+	for _, member := range f.And {
+		add(usersMatching(member))
+	}
+	if f.Or != nil {
+		members := make([]predicate, len(f.Or))
+		for i, member := range f.Or {
+			members[i] = usersMatching(member)
+		}
+		add(some(members...))
+	}
+	if f.Not != nil {
+		add(not(usersMatching(f.Not)))
+	}
+	return all(parts...)
+}
+
+func flag(column string, wanted *bool) []predicate {
+	if wanted == nil {
+		return nil
+	}
+	return []predicate{where(column+" = ?", *wanted)}
+}
+
+func times(column string, f *models.DateTimeFilter) []predicate {
+	if f == nil {
+		return nil
+	}
+	var parts []predicate
+	if f.Gt != nil {
+		parts = append(parts, where(column+" > ?", *f.Gt))
+	}
+	if f.Gte != nil {
+		parts = append(parts, where(column+" >= ?", *f.Gte))
+	}
+	if f.Lt != nil {
+		parts = append(parts, where(column+" < ?", *f.Lt))
+	}
+	if f.Lte != nil {
+		parts = append(parts, where(column+" <= ?", *f.Lte))
+	}
+	return parts
+}
+
+// ids compares a column that may be NULL.
+func ids(column string, f *models.IDFilter) []predicate {
+	if f == nil {
+		return nil
+	}
+	var parts []predicate
+	if f.Eq != nil {
+		parts = append(parts, where(column+" IS NOT NULL AND "+column+" = ?", *f.Eq))
+	}
+	if f.In != nil {
+		parts = append(parts, oneOf(column, f.In), where(column+" IS NOT NULL"))
+	}
+	return append(parts, isNull(column, f.IsNull)...)
+}
+
+// oneOf holds when the column has one of the values; of no values, never.
+func oneOf[T any](column string, values []T) predicate {
+	if len(values) == 0 {
+		return some()
+	}
+	return where(column+" IN (?)", bun.List(values))
+}
+
+func isNull(column string, wanted *bool) []predicate {
+	switch {
+	case wanted == nil:
+		return nil
+	case *wanted:
+		return []predicate{where(column + " IS NULL")}
+	default:
+		return []predicate{where(column + " IS NOT NULL")}
+	}
+}
+
+// texts compares a folded key. nullable is the column that is NULL where there
+// is no text (its key is empty then), or "" for a text that is always there.
+func texts(key, nullable string, f *models.StringFilter) []predicate {
+	if f == nil {
+		return nil
+	}
+	var parts []predicate
+	if f.Eq != nil {
+		parts = append(parts, where(key+" = ?", models.Fold(*f.Eq)))
+	}
+	if f.In != nil {
+		folded := make([]string, len(f.In))
+		for i, value := range f.In {
+			folded[i] = models.Fold(value)
+		}
+		parts = append(parts, oneOf(key, folded))
+	}
+	if f.StartsWith != nil {
+		parts = append(parts, where(key+" LIKE ? ESCAPE '!'", likeEscaper.Replace(models.Fold(*f.StartsWith))+"%"))
+	}
+	if f.Contains != nil {
+		parts = append(parts, contains(key, models.Fold(*f.Contains)))
+	}
+	if nullable == "" {
+		if f.IsNull != nil && *f.IsNull {
+			parts = append(parts, some())
+		}
+		return parts
+	}
+	if len(parts) > 0 {
+		parts = append(parts, where(nullable+" IS NOT NULL"))
+	}
+	return append(parts, isNull(nullable, f.IsNull)...)
+}
+
+// likeEscaper takes the meaning from LIKE's signs. The escape sign is not the
+// usual backslash, which means something to one of the databases already.
+var likeEscaper = strings.NewReplacer("!", "!!", "%", "!%", "_", "!_")
+
+func contains(key, folded string) predicate {
+	return where(key+" LIKE ? ESCAPE '!'", "%"+likeEscaper.Replace(folded)+"%")
+}
+
+func statuses(f *models.UserStatusFilter) []predicate {
+	if f == nil {
+		return nil
+	}
+	var parts []predicate
+	if f.Eq != nil {
+		parts = append(parts, where("u.status = ?", *f.Eq))
+	}
+	if f.In != nil {
+		parts = append(parts, oneOf("u.status", f.In))
+	}
+	if len(f.NotIn) > 0 {
+		parts = append(parts, not(oneOf("u.status", f.NotIn)))
+	}
+	return parts
+}
+
+// subroles compares the code of the user's subrole. EXISTS, as a join could
+// give a user twice or not at all.
+func subroles(f *models.StringFilter) []predicate {
+	if f == nil {
+		return nil
+	}
+	var parts []predicate
+	byCode := *f
+	byCode.IsNull = nil
+	if code := texts("s.code_key", "", &byCode); len(code) > 0 {
+		match := all(append([]predicate{where("s.customer_id = u.customer_id AND s.id = u.subrole_id")}, code...)...)
+		parts = append(parts, where("EXISTS (SELECT 1 FROM subroles AS s WHERE "+match.sql+")", match.args...))
+	}
+	return append(parts, isNull("u.subrole_id", f.IsNull)...)
+}
+
+// authorities compares the names of the user's authorities.
+func authorities(f *models.AuthorityFilter) []predicate {
+	if f == nil {
+		return nil
+	}
+	var parts []predicate
+	if f.AnyOf != nil {
+		parts = append(parts, hasAuthority(f.AnyOf))
+	}
+	for _, name := range f.AllOf {
+		parts = append(parts, hasAuthority([]string{name}))
+	}
+	if len(f.NoneOf) > 0 {
+		parts = append(parts, not(hasAuthority(f.NoneOf)))
+	}
+	return parts
+}
+
+func hasAuthority(names []string) predicate {
+	if len(names) == 0 {
+		return some()
+	}
+	return where("EXISTS (SELECT 1 FROM user_authorities AS ua JOIN authorities AS a ON a.id = ua.authority_id"+
+		" WHERE ua.user_id = u.id AND a.name IN (?))", bun.List(names))
+}
