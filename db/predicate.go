@@ -1,6 +1,7 @@
 package db
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/uptrace/bun"
@@ -28,6 +29,7 @@ func some(parts ...predicate) predicate { return join(" OR ", "FALSE", parts) }
 func not(p predicate) predicate { return predicate{"NOT (" + p.sql + ")", p.args} }
 
 func join(operator, empty string, parts []predicate) predicate {
+	parts = slices.DeleteFunc(parts, func(p predicate) bool { return p.sql == empty })
 	switch len(parts) {
 	case 0:
 		return predicate{sql: empty}

@@ -1,0 +1,50 @@
+# Each target is one command that .ci/run calls too.
+.DEFAULT_GOAL := help
+
+GOLANGCI_VERSION := v2.15.0
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## Serve examples from a throw-away database
+	go run . demo
+
+.PHONY: build
+build: ## Build bin/roster
+	go build -trimpath -o bin/roster .
+
+.PHONY: generate
+generate: ## Generate graph/generated.go from schema.graphqls
+	go generate ./...
+
+.PHONY: test
+test: ## Run the tests; those for PostgreSQL and Chromium are skipped where these are missing
+	go test ./...
+
+.PHONY: test-all
+test-all: ## Run the tests with the race detector, and fail where PostgreSQL or Chromium is missing
+	REQUIRE_POSTGRES=1 REQUIRE_CHROMIUM=1 go test -race -shuffle=on ./...
+
+.PHONY: golden
+golden: ## Write the golden files anew; read the difference before you commit it
+	go test ./... -update
+
+.PHONY: lint
+lint: ## Check the style of the code
+	gofmt -l . | (! grep .)
+	go vet ./...
+	go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION) run
+
+.PHONY: graphiql
+graphiql: ## Build the GraphiQL page (needs Node and npm)
+	cd graphiql/web && npm ci && npm run build
+
+.PHONY: graphiql-check
+graphiql-check: ## Check that the committed GraphiQL page is what its sources build
+	cd graphiql/web && npm run check
+
+.PHONY: vuln
+vuln: ## Look for known vulnerabilities (asks the Go vulnerability database)
+	go run golang.org/x/vuln/cmd/govulncheck@latest ./...

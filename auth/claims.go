@@ -1,0 +1,344 @@
+package auth
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"roster/models"
+)
+
+// The size of what a token may hold.
+const (
+	maxListed     = 1000
+	maxJSONLevels = 32
+)
+
+// maxNumericDate is the end of the year 9999. Later times do not fit the types
+// that they are put into, and no token means them.
+const maxNumericDate = 253402300799
+
+// object is a JSON object. Names are compared exactly; decoding into a struct
+// would take "ISS" for "iss".
+type object map[string]any
+
+// decodeObject reads a JSON object. Two members of the same name, at any level,
+// are refused: readers disagree on which of them counts (RFC 7519, section 4).
+func decodeObject(data []byte) (object, error) {
+	if !utf8.Valid(data) {
+		return nil, errors.New("not valid UTF-8")
+	}
+	if !json.Valid(data) {
+		return nil, errors.New("not valid JSON")
+	}
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber()
+	value, err := decodeValue(decoder, 1)
+	if err != nil {
+		return nil, err
+	}
+	decoded, ok := value.(object)
+	if !ok {
+		return nil, errors.New("not a JSON object")
+	}
+	return decoded, nil
+}
+
+func decodeValue(decoder *json.Decoder, level int) (any, error) {
+	token, err := decoder.Token()
+	if err != nil {
+		return nil, err
+	}
+	if level > maxJSONLevels {
+		return nil, fmt.Errorf("nested deeper than %d levels", maxJSONLevels)
+	}
+	switch token {
+	case json.Delim('{'):
+		return decodeMembers(decoder, level)
+	case json.Delim('['):
+		return decodeElements(decoder, level)
+	default:
+		return token, nil
+	}
+}
+
+func decodeMembers(decoder *json.Decoder, level int) (object, error) {
+	members := object{}
+	for decoder.More() {
+		token, err := decoder.Token()
+		if err != nil {
+			return nil, err
+		}
+		name, _ := token.(string)
+		if _, has := members[name]; has {
+			return nil, fmt.Errorf("%s is there twice", models.Quote(name))
+		}
+		if members[name], err = decodeValue(decoder, level+1); err != nil {
+			return nil, err
+		}
+	}
+	_, err := decoder.Token()
+	return members, err
+}
+
+func decodeElements(decoder *json.Decoder, level int) ([]any, error) {
+	elements := []any{}
+	for decoder.More() {
+		element, err := decodeValue(decoder, level+1)
+		if err != nil {
+			return nil, err
+		}
+		elements = append(elements, element)
+	}
+	_, err := decoder.Token()
+	return elements, err
+}
+
+// text gives a member that must be there and be a string with something in it.
+func (o object) text(name string) (string, error) {
+	value, has := o[name]
+	if !has {
+		return "", fmt.Errorf("%s is missing", name)
+	}
+	text, err := textOf(value)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
+	}
+	return text, nil
+}
+
+func textOf(value any) (string, error) {
+	text, ok := value.(string)
+	if !ok {
+		return "", errors.New("not a string")
+	}
+	if text == "" {
+		return "", errors.New("an empty string")
+	}
+	// Half a surrogate pair, which only an escape can write, decodes as U+FFFD:
+	// two different names would become the same one.
+	if strings.ContainsRune(text, utf8.RuneError) {
+		return "", errors.New("not valid Unicode")
+	}
+	return text, models.CheckText(text)
+}
+
+// date gives a NumericDate (RFC 7519, section 2), nil when it is not there.
+func (o object) date(name string) (*jwt.NumericDate, error) {
+	value, has := o[name]
+	if !has {
+		return nil, nil
+	}
+	number, ok := value.(json.Number)
+	if !ok {
+		return nil, fmt.Errorf("%s: not a number", name)
+	}
+	seconds, err := number.Float64()
+	if err != nil || !(seconds >= 0 && seconds <= maxNumericDate) {
+		return nil, fmt.Errorf("%s: out of range", name)
+	}
+	return jwt.NewNumericDate(time.Unix(int64(seconds), 0)), nil
+}
+
+// audience gives the aud claim, which is one string or a list of them.
+func (o object) audience() ([]string, error) {
+	if _, isList := o["aud"].([]any); isList {
+		return textList("aud", o["aud"])
+	}
+	one, err := o.text("aud")
+	return []string{one}, err
+}
+
+func textList(name string, value any) ([]string, error) {
+	elements, ok := value.([]any)
+	if !ok {
+		return nil, fmt.Errorf("%s: not a list", name)
+	}
+	if len(elements) > maxListed {
+		return nil, fmt.Errorf("%s: a list of %d; at most %d are allowed", name, len(elements), maxListed)
+	}
+	texts := make([]string, 0, len(elements))
+	for _, element := range elements {
+		text, err := textOf(element)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		texts = append(texts, text)
+	}
+	return texts, nil
+}
+
+// principal reads the claims of a token whose signature was verified.
+func (t *trusted) principal(claims object) (*Principal, error) {
+	registered, err := registeredClaims(claims)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.validator.Validate(registered); err != nil {
+		return nil, err
+	}
+	p := &Principal{Subject: registered.Subject, ExpiresAt: registered.ExpiresAt.UTC()}
+	if err := p.readCustomers(t.customers, claims); err != nil {
+		return nil, err
+	}
+	if err := p.readAuthorities(t.authorities, claims); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// registeredClaims reads the claims of RFC 7519, section 4.1. The library's own
+// reading passes over an aud that is neither a string nor a list.
+func registeredClaims(claims object) (registered jwt.RegisteredClaims, err error) {
+	if registered.Issuer, err = claims.text("iss"); err != nil {
+		return registered, err
+	}
+	if registered.Subject, err = claims.text("sub"); err != nil {
+		return registered, err
+	}
+	if registered.Audience, err = claims.audience(); err != nil {
+		return registered, err
+	}
+	if registered.ExpiresAt, err = claims.date("exp"); err != nil {
+		return registered, err
+	}
+	if registered.NotBefore, err = claims.date("nbf"); err != nil {
+		return registered, err
+	}
+	registered.IssuedAt, err = claims.date("iat")
+	return registered, err
+}
+
+// readCustomers takes a customer, or a list of customers, each a UUID or a
+// number. A token that names none is good and reads nothing.
+func (p *Principal) readCustomers(path claimPath, claims object) error {
+	value, has, err := path.find(claims)
+	if err != nil || !has {
+		return err
+	}
+	customers, isList := value.([]any)
+	if !isList {
+		customers = []any{value}
+	}
+	if len(customers) > maxListed {
+		return fmt.Errorf("%s: a list of %d; at most %d are allowed", path, len(customers), maxListed)
+	}
+	for _, customer := range customers {
+		if err := p.addCustomer(customer); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	return nil
+}
+
+func (p *Principal) addCustomer(value any) error {
+	var digits string
+	switch value := value.(type) {
+	case json.Number:
+		digits = value.String()
+	case string:
+		if id, err := models.ParseID(value); err == nil {
+			p.CustomerIDs = appendNew(p.CustomerIDs, id)
+			return nil
+		}
+		digits = value
+	default:
+		return errors.New("neither a UUID nor a number")
+	}
+	number, err := strconv.ParseInt(digits, 10, 64)
+	// Only the plain form: 1e3, 1.0, +1 and 01 would be second names of a customer.
+	if err != nil || number < 1 || strconv.FormatInt(number, 10) != digits {
+		return fmt.Errorf("%s is neither a UUID nor a positive whole number", models.Quote(digits))
+	}
+	p.CustomerNumbers = appendNew(p.CustomerNumbers, number)
+	return nil
+}
+
+func appendNew[T comparable](list []T, value T) []T {
+	if slices.Contains(list, value) {
+		return list
+	}
+	return append(list, value)
+}
+
+func (p *Principal) readAuthorities(path claimPath, claims object) error {
+	value, has, err := path.find(claims)
+	if err != nil || !has {
+		return err
+	}
+	p.Authorities, err = textList(path.String(), value)
+	return err
+}
+
+// claimPath is the place of a claim: the names on the way to it.
+type claimPath []string
+
+// newClaimPath reads a path. A name with a colon is a URI, taken as it stands:
+// the dots of "https://example.com/customers" nest nothing.
+func newClaimPath(text, otherwise string) (claimPath, error) {
+	if text == "" {
+		text = otherwise
+	}
+	if err := models.CheckText(text); err != nil {
+		return nil, err
+	}
+	if strings.Contains(text, ":") {
+		return claimPath{text}, nil
+	}
+	path := claimPath(strings.Split(text, "."))
+	if slices.Contains(path, "") {
+		return nil, fmt.Errorf("%q is not names joined by dots", text)
+	}
+	return path, nil
+}
+
+// String gives the path as it is written in the settings.
+func (p claimPath) String() string { return strings.Join(p, ".") }
+
+// find gives the claim and whether it is there. Something else than an object
+// on the way is an error.
+func (p claimPath) find(claims object) (any, bool, error) {
+	last := len(p) - 1
+	for i, name := range p[:last] {
+		value, has := claims[name]
+		if !has {
+			return nil, false, nil
+		}
+		nested, ok := value.(object)
+		if !ok {
+			return nil, false, fmt.Errorf("%s: not an object", p[:i+1])
+		}
+		claims = nested
+	}
+	value, has := claims[p[last]]
+	return value, has, nil
+}
+
+// put stores a claim at the path, making the objects on the way. It fails where
+// another claim is in the way.
+func (p claimPath) put(claims map[string]any, value any) error {
+	last := len(p) - 1
+	for _, name := range p[:last] {
+		if claims[name] == nil {
+			claims[name] = map[string]any{}
+		}
+		nested, ok := claims[name].(map[string]any)
+		if !ok {
+			return fmt.Errorf("the claim %s is in the way of %s", name, p)
+		}
+		claims = nested
+	}
+	if claims[p[last]] != nil {
+		return fmt.Errorf("the claim %s is there twice", p)
+	}
+	claims[p[last]] = value
+	return nil
+}

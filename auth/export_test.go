@@ -1,0 +1,29 @@
+package auth
+
+import (
+	"context"
+	"log/slog"
+	"net"
+)
+
+// NewVerifierOn is NewVerifier on a network of the test's own.
+func NewVerifierOn(ctx context.Context, log *slog.Logger, dial func(context.Context, string, string) (net.Conn, error), issuers ...Issuer) (*Verifier, error) {
+	return newVerifier(ctx, log, dial, issuers)
+}
+
+// KeySetKeys gives the keys of a key set that tokens are verified with.
+func KeySetKeys(data []byte) (materials []any, err error) {
+	keys, _, err := parseKeySet(data)
+	for _, k := range keys {
+		materials = append(materials, k.material)
+	}
+	return materials, err
+}
+
+// The limits that tests reach for.
+const (
+	RefreshInterval = refreshInterval
+	RefreshPause    = refreshPause
+	Patience        = patience
+	MaxListed       = maxListed
+)

@@ -1,0 +1,174 @@
+package graph
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/99designs/gqlgen/graphql"
+
+	"roster/models"
+)
+
+// Viewer is the caller of the request.
+type Viewer struct {
+	Subject     string
+	Authorities []string
+	ExpiresAt   time.Time
+}
+
+// PageInfo tells where a part of a list lies.
+type PageInfo struct {
+	HasNextPage     bool
+	HasPreviousPage bool
+	StartCursor     *string
+	EndCursor       *string
+}
+
+// UserConnection is a part of a customer's users.
+type UserConnection struct {
+	connection[models.User]
+}
+
+// CustomerConnection is a part of the customers that the caller may read.
+type CustomerConnection struct {
+	connection[models.Customer]
+}
+
+// UserEdge is a user and its place in the list.
+type UserEdge struct {
+	Node   *models.User
+	cursor func(*models.User) string
+}
+
+// Cursor is the user's place in the list.
+func (e *UserEdge) Cursor() string { return e.cursor(e.Node) }
+
+// CustomerEdge is a customer and its place in the list.
+type CustomerEdge struct {
+	Node   *models.Customer
+	cursor func(*models.Customer) string
+}
+
+// Cursor is the customer's place in the list.
+func (e *CustomerEdge) Cursor() string { return e.cursor(e.Node) }
+
+// Edges gives the users with their cursors.
+func (c *UserConnection) Edges() []*UserEdge {
+	edges := make([]*UserEdge, len(c.Nodes))
+	for i, user := range c.Nodes {
+		edges[i] = &UserEdge{user, c.cursor}
+	}
+	return edges
+}
+
+// Edges gives the customers with their cursors.
+func (c *CustomerConnection) Edges() []*CustomerEdge {
+	edges := make([]*CustomerEdge, len(c.Nodes))
+	for i, customer := range c.Nodes {
+		edges[i] = &CustomerEdge{customer, c.cursor}
+	}
+	return edges
+}
+
+// connection is a part of any list. Its rows are read and its total is counted
+// only when the request selects something that needs them.
+type connection[T any] struct {
+	Nodes      []*T
+	TotalCount int
+
+	window models.Window
+	more   bool
+	cursor func(*T) string
+}
+
+// load fills the connection with what the request selects.
+func (c *connection[T]) load(ctx context.Context, rows func() ([]*T, bool, error), count func() (int, error)) (err error) {
+	if selects(ctx, "nodes", "edges", "pageInfo") {
+		if c.Nodes, c.more, err = rows(); err != nil {
+			return err
+		}
+	}
+	if selects(ctx, "totalCount", "totalPages") {
+		c.TotalCount, err = count()
+	}
+	return err
+}
+
+// TotalPages is the number of pages of this size.
+func (c *connection[T]) TotalPages() int {
+	return (c.TotalCount + c.window.Size - 1) / c.window.Size
+}
+
+// PageInfo tells where this part of the list lies. Towards the side that was
+// read, one row more than asked for tells whether the list goes on; on the
+// other side it does when a cursor or a page number says so.
+func (c *connection[T]) PageInfo() *PageInfo {
+	info := &PageInfo{
+		HasNextPage:     c.more,
+		HasPreviousPage: c.window.Offset > 0 || c.window.After != "",
+	}
+	if c.window.Backward {
+		info.HasNextPage, info.HasPreviousPage = c.window.Before != "", c.more
+	}
+	if len(c.Nodes) > 0 {
+		start, end := c.cursor(c.Nodes[0]), c.cursor(c.Nodes[len(c.Nodes)-1])
+		info.StartCursor, info.EndCursor = &start, &end
+	}
+	return info
+}
+
+// selects reports whether the field being resolved selects any of these fields.
+func selects(ctx context.Context, names ...string) bool {
+	return slices.ContainsFunc(graphql.CollectFieldsCtx(ctx, nil), func(field graphql.CollectedField) bool {
+		return slices.Contains(names, field.Name)
+	})
+}
+
+func (r *Resolver) users(ctx context.Context, customer *models.Customer, args models.PageArgs, filter *models.UserFilter, order *models.UserOrder) (*UserConnection, error) {
+	window, err := args.Window(maxPageSize(ctx))
+	if err != nil {
+		return nil, err
+	}
+	query := models.UserQuery{CustomerID: customer.ID, Filter: filter, Order: models.DefaultUserOrder(), Window: window}
+	if order != nil {
+		query.Order = *order
+	}
+	if err := query.Validate(); err != nil {
+		return nil, err
+	}
+	c := &UserConnection{connection[models.User]{window: window, cursor: query.Cursor}}
+	return c, c.load(ctx,
+		func() ([]*models.User, bool, error) { return r.store.Users(ctx, scope(ctx), query) },
+		func() (int, error) { return r.store.CountUsers(ctx, scope(ctx), customer.ID, filter) })
+}
+
+func (r *Resolver) customers(ctx context.Context, args models.PageArgs, search *string) (*CustomerConnection, error) {
+	window, err := args.Window(models.MaxPageSize)
+	if err != nil {
+		return nil, err
+	}
+	query := models.CustomerQuery{Window: window}
+	if search != nil {
+		query.Search = *search
+	}
+	if err := query.Validate(); err != nil {
+		return nil, err
+	}
+	c := &CustomerConnection{connection[models.Customer]{window: window, cursor: query.Cursor}}
+	return c, c.load(ctx,
+		func() ([]*models.Customer, bool, error) { return r.store.Customers(ctx, scope(ctx), query) },
+		func() (int, error) { return r.store.CountCustomers(ctx, scope(ctx), query.Search) })
+}
+
+// customersNamed gives the customers that the caller's token names. It asks with
+// a scope of just these, which is never more than the caller's own.
+func (r *Resolver) customersNamed(ctx context.Context) ([]*models.Customer, error) {
+	named := scope(ctx)
+	named.All = false
+	customers, _, err := r.store.Customers(ctx, named, models.CustomerQuery{Window: models.Window{Size: maxNamedCustomers}})
+	return customers, err
+}
+
+// maxNamedCustomers is more than a token can name.
+const maxNamedCustomers = 10_000

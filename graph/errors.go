@@ -1,0 +1,128 @@
+package graph
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"roster/models"
+)
+
+// maxErrors is how many errors one answer lists. The rest are counted.
+const maxErrors = 10
+
+// requestIDKey is the key of the request's id in the context.
+type requestIDKey struct{}
+
+// WithRequestID gives the context the id under which the log knows the request.
+// Internal errors show it, so that whoever reports one can be helped.
+func WithRequestID(ctx context.Context, id string) context.Context {
+	return context.WithValue(ctx, requestIDKey{}, id)
+}
+
+// RequestID is the id that [WithRequestID] gave the context, or "".
+func RequestID(ctx context.Context) string {
+	id, _ := ctx.Value(requestIDKey{}).(string)
+	return id
+}
+
+// presenter turns every error that arises while a document runs into what its caller may see. Errors
+// of our own type show their code and message, and what was said of the document before
+// it ran has a code already. Everything else is an internal error: the
+// caller gets a fixed text and the request's id, and the cause goes to the log.
+func presenter(log *slog.Logger) graphql.ErrorPresenterFunc {
+	return func(ctx context.Context, err error) *gqlerror.Error {
+		shown := &gqlerror.Error{Path: graphql.GetPath(ctx)}
+		if located, ok := errors.AsType[*gqlerror.Error](err); ok {
+			shown.Locations = located.Locations
+			if _, ok := located.Extensions["code"]; ok && located.Err == nil {
+				shown.Message, shown.Extensions, shown.Path = located.Message, located.Extensions, located.Path
+				return shown
+			}
+			defer func() { shown.Message = argument(shown.Path, located.Path) + shown.Message }()
+		}
+		return describe(ctx, log, shown, models.AsError(err))
+	}
+}
+
+// argument names the argument that an error is about. gqlgen puts it at the end
+// of the error's path, where GraphQL has only fields.
+func argument(field, path ast.Path) string {
+	if len(path) <= len(field) {
+		return ""
+	}
+	return strings.TrimPrefix(path[len(field):].String(), ".") + ": "
+}
+
+// describe fills in the code and message of err and logs what the caller does not see.
+func describe(ctx context.Context, log *slog.Logger, shown *gqlerror.Error, err *models.Error) *gqlerror.Error {
+	shown.Message = err.Message
+	shown.Extensions = map[string]any{"code": string(err.Code)}
+	switch err.Code {
+	case models.CodeInternal, models.CodeTimeout, models.CodeUnavailable:
+		shown.Extensions["requestId"] = RequestID(ctx)
+		log.ErrorContext(ctx, "request failed", "requestId", RequestID(ctx), "code", err.Code, "path", shown.Path.String(), "cause", cause(err))
+	}
+	return shown
+}
+
+// cause describes an error for the log by its type and the code that the
+// database gave it. Its text is left out: drivers quote values in it.
+func cause(err *models.Error) string {
+	if err.Err == nil {
+		return err.Message
+	}
+	var types []string
+	for e := err.Err; e != nil; e = errors.Unwrap(e) {
+		description := fmt.Sprintf("%T", e)
+		if coded, ok := e.(interface{ SQLState() string }); ok {
+			description += " " + coded.SQLState()
+		}
+		types = append(types, description)
+	}
+	return strings.Join(types, " < ")
+}
+
+// recoverFrom turns a panic in a resolver into an internal error. The stack goes
+// to the log; the panic's value does not, as it may hold anything.
+func recoverFrom(log *slog.Logger) graphql.RecoverFunc {
+	return func(ctx context.Context, value any) error {
+		log.ErrorContext(ctx, "panic", "requestId", RequestID(ctx), "type", fmt.Sprintf("%T", value), "stack", string(debug.Stack()))
+		return &models.Error{Code: models.CodeInternal, Message: models.InternalMessage}
+	}
+}
+
+// The size of what an answer says of its errors. Names in a document are as long
+// as a caller likes, and messages and paths repeat them.
+const (
+	maxMessage = 1_000
+	maxPath    = 1_000
+)
+
+// capErrors keeps the first errors of an answer and says how many there were.
+func capErrors(list gqlerror.List) gqlerror.List {
+	capped := list
+	if len(list) > maxErrors {
+		capped = append(gqlerror.List{}, list[:maxErrors]...)
+		capped = append(capped, &gqlerror.Error{
+			Message:    fmt.Sprintf("%d more errors are not listed", len(list)-maxErrors),
+			Extensions: map[string]any{"code": list[maxErrors].Extensions["code"]},
+		})
+	}
+	for _, err := range capped {
+		if len(err.Message) > maxMessage {
+			err.Message = strings.ToValidUTF8(err.Message[:maxMessage], "") + "…"
+		}
+		if len(err.Path.String()) > maxPath {
+			err.Path = nil
+		}
+	}
+	return capped
+}

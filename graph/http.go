@@ -1,0 +1,401 @@
+package graph
+
+import (
+	"bytes"
+	"cmp"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"roster/models"
+)
+
+// The media types of an answer, as the GraphQL-over-HTTP specification names them.
+const (
+	jsonType     = "application/json"
+	responseType = "application/graphql-response+json"
+)
+
+// costHeader asks for the cost of the document in the answer's extensions.
+const costHeader = "X-Roster-Cost"
+
+// Handler is the endpoint /graphql: POST with a JSON body, and GET with the same
+// parameters in the URL, as the GraphQL-over-HTTP specification has them.
+// gqlgen's own transports are not used: they encode an answer twice, read
+// Accept and the body too loosely, and echo bodies in errors.
+type Handler struct {
+	executor *Executor
+	maxBody  int64
+}
+
+// NewHandler makes the endpoint. Bodies of more than maxBody bytes, before or
+// after decompression, are refused.
+func NewHandler(executor *Executor, maxBody int64) *Handler {
+	return &Handler{executor, maxBody}
+}
+
+// ServeHTTP answers one GraphQL request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	contentType := negotiate(r.Header.Values("Accept"))
+	if contentType == "" {
+		h.refuse(w, r, jsonType, http.StatusNotAcceptable,
+			models.Errorf(models.CodeBadRequest, "Accept must allow %s or %s", responseType, jsonType))
+		return
+	}
+	var (
+		request Request
+		err     error
+	)
+	switch r.Method {
+	case http.MethodPost:
+		request, err = h.readBody(w, r)
+	case http.MethodGet:
+		request, err = readURL(r)
+	default:
+		w.Header().Set("Allow", "GET, POST")
+		err = &httpError{http.StatusMethodNotAllowed, models.CodeBadRequest, "only GET and POST are allowed here"}
+	}
+	if err != nil {
+		status := http.StatusBadRequest
+		if refused, ok := errors.AsType[*httpError](err); ok {
+			status, err = refused.status, models.Errorf(refused.code, "%s", refused.message)
+		}
+		h.refuse(w, r, contentType, status, err)
+		return
+	}
+	response := h.executor.Execute(r.Context(), request)
+	if r.Header.Get(costHeader) != "" {
+		response.Extensions = map[string]any{"cost": map[string]int{"cost": response.Cost, "limit": h.executor.settings.Limits.Cost}}
+	}
+	failed, status := failure(response)
+	if failed {
+		// Nothing could be read. What is left of the answer says no more than
+		// the status and the errors do.
+		response.Data = nil
+	} else if response.Data == nil && (contentType == responseType || codeOf(response.Errors) == models.CodeBadRequest) {
+		status = http.StatusBadRequest
+	}
+	write(w, contentType, status, response)
+}
+
+// Refuse answers a request that never gets as far as GraphQL, such as one
+// without a token, in GraphQL's own form.
+func (h *Handler) Refuse(w http.ResponseWriter, r *http.Request, err error) {
+	contentType := cmp.Or(negotiate(r.Header.Values("Accept")), jsonType)
+	h.refuse(w, r, contentType, HTTPStatus(models.AsError(err).Code), err)
+}
+
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, contentType string, status int, err error) {
+	write(w, contentType, status, h.executor.refuse(r.Context(), err))
+}
+
+// HTTPStatus is the status of an answer that consists of an error with this code
+// and nothing else.
+func HTTPStatus(code models.Code) int {
+	switch code {
+	case models.CodeUnauthenticated:
+		return http.StatusUnauthorized
+	case models.CodeForbidden:
+		return http.StatusForbidden
+	case models.CodeNotFound:
+		return http.StatusNotFound
+	case models.CodePayloadTooLarge:
+		return http.StatusRequestEntityTooLarge
+	case models.CodeRateLimited:
+		return http.StatusTooManyRequests
+	case models.CodeTimeout:
+		return http.StatusGatewayTimeout
+	case models.CodeUnavailable:
+		return http.StatusServiceUnavailable
+	case models.CodeInternal:
+		return http.StatusInternalServerError
+	case models.CodePersistedQueryNotFound, models.CodePersistedQueryNotSupported:
+		return http.StatusOK // clients expect to try again, not to give up
+	case models.CodeParseFailed, models.CodeValidationFailed, models.CodeBadRequest, models.CodeBadUserInput,
+		models.CodeOperationResolution, models.CodeIntrospectionDisabled, models.CodeTooManySelections, models.CodeTooComplex:
+		return http.StatusBadRequest
+	}
+	return http.StatusInternalServerError
+}
+
+// failure reports whether nothing at all could be read for a reason on this
+// side, and the status that says so. Such an answer is a failed request to
+// proxies, monitors and clients alike.
+func failure(response Response) (failed bool, status int) {
+	if len(response.Errors) == 0 {
+		return false, http.StatusOK
+	}
+	status = HTTPStatus(codeOf(response.Errors))
+	if status < http.StatusInternalServerError || !nothing(response.Data) {
+		return false, http.StatusOK
+	}
+	return true, status
+}
+
+// codeOf gives the code of the first error, "" when there is none.
+func codeOf(list gqlerror.List) models.Code {
+	if len(list) == 0 {
+		return ""
+	}
+	code, _ := list[0].Extensions["code"].(string)
+	return models.Code(code)
+}
+
+// nothing reports whether data holds null and nothing else.
+func nothing(data []byte) bool {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(data, &fields) != nil {
+		return len(data) == 0
+	}
+	for _, value := range fields {
+		if string(value) != "null" {
+			return false
+		}
+	}
+	return true
+}
+
+// httpError is a request that breaks the rules of HTTP rather than of GraphQL.
+type httpError struct {
+	status  int
+	code    models.Code
+	message string
+}
+
+// Error gives the message for the caller.
+func (e *httpError) Error() string { return e.message }
+
+func badRequest(format string, args ...any) error {
+	return models.Errorf(models.CodeBadRequest, format, args...)
+}
+
+// params are the parameters of a request, as the specification names them.
+type params struct {
+	Query         *string         `json:"query"`
+	OperationName *string         `json:"operationName"`
+	DocumentID    *string         `json:"documentId"`
+	Variables     json.RawMessage `json:"variables"`
+	Extensions    json.RawMessage `json:"extensions"`
+}
+
+func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) (Request, error) {
+	mediaType, options, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || mediaType != jsonType {
+		return Request{}, &httpError{http.StatusUnsupportedMediaType, models.CodeBadRequest, "Content-Type must be " + jsonType}
+	}
+	if charset := options["charset"]; charset != "" && !strings.EqualFold(charset, "utf-8") {
+		return Request{}, &httpError{http.StatusUnsupportedMediaType, models.CodeBadRequest, "the charset must be utf-8"}
+	}
+	body, err := h.decompress(http.MaxBytesReader(w, r.Body, h.maxBody), r.Header.Get("Content-Encoding"))
+	if err != nil {
+		return Request{}, err
+	}
+	data, err := io.ReadAll(body)
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge || int64(len(data)) > h.maxBody {
+		return Request{}, &httpError{http.StatusRequestEntityTooLarge, models.CodePayloadTooLarge,
+			fmt.Sprintf("the body is too large: at most %d bytes are allowed", h.maxBody)}
+	}
+	if err != nil {
+		return Request{}, badRequest("the body could not be read to its end")
+	}
+	if !utf8.Valid(data) {
+		return Request{}, badRequest("the body is not valid UTF-8")
+	}
+	if bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("[")) {
+		return Request{}, badRequest("batching is not supported: the body must be one JSON object")
+	}
+	var p params
+	if err := json.Unmarshal(data, &p); err != nil {
+		return Request{}, badRequest("the body must be a JSON object with query, and optionally operationName (texts), variables and extensions (objects)")
+	}
+	return p.request()
+}
+
+// decompress reads a body that the client compressed.
+func (h *Handler) decompress(body io.Reader, encoding string) (io.Reader, error) {
+	switch strings.ToLower(encoding) {
+	case "", "identity":
+		return body, nil
+	case "gzip":
+		unzipped, err := gzip.NewReader(body)
+		if err != nil {
+			return nil, badRequest("the body is not valid gzip")
+		}
+		// One byte more than allowed tells that there is too much.
+		return io.LimitReader(unzipped, h.maxBody+1), nil
+	}
+	return nil, &httpError{http.StatusUnsupportedMediaType, models.CodeBadRequest, "Content-Encoding must be gzip or identity"}
+}
+
+func readURL(r *http.Request) (Request, error) {
+	values := r.URL.Query()
+	var p params
+	for name, target := range map[string]**string{"query": &p.Query, "operationName": &p.OperationName, "documentId": &p.DocumentID} {
+		if values.Has(name) {
+			*target = new(values.Get(name))
+		}
+	}
+	for name, target := range map[string]*json.RawMessage{"variables": &p.Variables, "extensions": &p.Extensions} {
+		if value := values.Get(name); value != "" {
+			*target = json.RawMessage(value)
+		}
+	}
+	return p.request()
+}
+
+func (p params) request() (Request, error) {
+	variables, err := object("variables", p.Variables)
+	if err != nil {
+		return Request{}, err
+	}
+	extensions, err := object("extensions", p.Extensions)
+	if err != nil {
+		return Request{}, err
+	}
+	hash, err := persistedQuery(extensions)
+	return Request{
+		Query:         text(p.Query),
+		OperationName: text(p.OperationName),
+		Variables:     variables,
+		Hash:          hash,
+		DocumentID:    text(p.DocumentID),
+	}, err
+}
+
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// object decodes a JSON object whose numbers stay as they were written.
+func object(name string, raw json.RawMessage) (map[string]any, error) {
+	if len(raw) == 0 {
+		return nil, nil
+	}
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
+	var value map[string]any
+	if err := decoder.Decode(&value); err != nil || decoder.More() {
+		return nil, badRequest("%s must be a JSON object", name)
+	}
+	return value, nil
+}
+
+// negotiate picks the media type of the answer: the one that the client likes
+// best, the specification's own among equals that it names, and plain JSON for a
+// client that does not care. It gives "" when neither will do.
+func negotiate(accept []string) string {
+	header := strings.Join(accept, ",")
+	if strings.TrimSpace(header) == "" {
+		return jsonType
+	}
+	type offer struct {
+		contentType string
+		quality     float64
+		specificity int
+	}
+	offers := []offer{{contentType: responseType}, {contentType: jsonType}}
+	for _, entry := range strings.Split(header, ",") {
+		mediaType, options, err := mime.ParseMediaType(entry)
+		if err != nil {
+			continue
+		}
+		if charset := options["charset"]; charset != "" && !strings.EqualFold(charset, "utf-8") {
+			continue
+		}
+		quality := 1.0
+		if q, ok := options["q"]; ok {
+			if quality, err = strconv.ParseFloat(q, 64); err != nil {
+				continue
+			}
+		}
+		for i := range offers {
+			specificity := matches(mediaType, offers[i].contentType)
+			// The most specific entry decides, wherever it stands (RFC 9110, section 12.5.1).
+			if specificity > offers[i].specificity {
+				offers[i].quality, offers[i].specificity = quality, specificity
+			}
+		}
+	}
+	best := slices.MaxFunc(offers, func(a, b offer) int {
+		return cmp.Or(cmp.Compare(a.quality, b.quality), cmp.Compare(a.specificity, b.specificity))
+	})
+	if best.quality <= 0 {
+		return ""
+	}
+	if best.specificity < exactMatch && offers[1].quality == best.quality {
+		return jsonType // a wildcard: what every client can read
+	}
+	return best.contentType
+}
+
+const exactMatch = 3
+
+// matches tells how closely an entry of Accept names a media type; 0 is not at all.
+func matches(entry, contentType string) int {
+	switch entry {
+	case contentType:
+		return exactMatch
+	case "application/*":
+		return 2
+	case "*/*":
+		return 1
+	}
+	return 0
+}
+
+// write sends an answer. The data is sent as the executor made it, not encoded
+// once more.
+func write(w http.ResponseWriter, contentType string, status int, response Response) {
+	var body bytes.Buffer
+	body.Grow(len(response.Data) + 512)
+	body.WriteByte('{')
+	if len(response.Errors) > 0 {
+		body.WriteString(`"errors":`)
+		body.Write(mustJSON(response.Errors))
+		if response.Data != nil {
+			body.WriteByte(',')
+		}
+	}
+	if response.Data != nil {
+		body.WriteString(`"data":`)
+		body.Write(response.Data)
+	}
+	if response.Extensions != nil {
+		body.WriteString(`,"extensions":`)
+		body.Write(mustJSON(response.Extensions))
+	}
+	body.WriteByte('}')
+
+	header := w.Header()
+	header.Set("Content-Type", contentType+"; charset=utf-8")
+	header.Set("Content-Length", strconv.Itoa(body.Len()))
+	header.Add("Vary", "Accept")
+	if status == http.StatusServiceUnavailable && header.Get("Retry-After") == "" {
+		header.Set("Retry-After", "1")
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write(body.Bytes()) // the client is gone: there is nobody to tell
+}
+
+// mustJSON encodes errors and extensions. They hold texts and numbers only, so it
+// cannot fail.
+func mustJSON(v any) []byte {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return data
+}

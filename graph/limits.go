@@ -1,0 +1,175 @@
+package graph
+
+import (
+	"math"
+	"strings"
+
+	"github.com/vektah/gqlparser/v2/ast"
+
+	"roster/models"
+)
+
+// Limits bound what one document may ask for.
+type Limits struct {
+	// Tokens is the most tokens a document may have. Validating takes time that
+	// grows with the square of it.
+	Tokens int
+	// Depth is how deep fields may nest, fragments expanded.
+	Depth int
+	// Selections is how many fields may be selected, fragments expanded.
+	Selections int
+	// Cost is the most a document may cost; see docs/graphql.md for the prices.
+	Cost int
+}
+
+// DefaultLimits let GraphiQL's introspection query and a dashboard's largest
+// sensible query pass.
+func DefaultLimits() Limits {
+	return Limits{Tokens: 1_000, Depth: 12, Selections: 1_000, Cost: 10_000}
+}
+
+// introspectionDepth takes the place of Limits.Depth inside __schema and __type:
+// tools ask for the type of a type nine levels deep.
+const introspectionDepth = 20
+
+// The prices that are not 1. docs/graphql.md lists them for callers.
+const (
+	countCost       = 10 // totalCount and totalPages read every matching row
+	authoritiesSize = 5  // a user has a handful of authorities
+	subrolesSize    = 10 // a customer has a dozen subroles at most
+)
+
+// weight is what a selection set amounts to. The numbers saturate.
+type weight struct {
+	depth, selections, cost int
+}
+
+// weigher adds up a document. A fragment weighs the same wherever it is spread,
+// so each is weighed once; without the memo, fragments that spread the next one
+// twice take time that doubles with each.
+type weigher struct {
+	variables map[string]any
+	fragments map[string]weight
+}
+
+// check refuses an operation that asks for more than the limits allow.
+// gqlgen's own complexity walk is not used, for it has no such memo.
+func (l Limits) check(operation *ast.OperationDefinition, variables map[string]any) (cost int, err error) {
+	w := weigher{variables, map[string]weight{}}
+	var data, introspection ast.SelectionSet
+	for _, selection := range operation.SelectionSet {
+		if field, ok := selection.(*ast.Field); ok && (field.Name == "__schema" || field.Name == "__type") {
+			introspection = append(introspection, field)
+		} else {
+			data = append(data, selection)
+		}
+	}
+	total, schema := w.selectionSet(data), w.selectionSet(introspection)
+	if total.depth > l.Depth || schema.depth > introspectionDepth {
+		return total.cost, models.Errorf(models.CodeTooManySelections,
+			"the document nests fields too deep: at most %d levels are allowed (%d below __schema and __type)", l.Depth, introspectionDepth)
+	}
+	if n := add(total.selections, schema.selections); n > l.Selections {
+		return total.cost, models.Errorf(models.CodeTooManySelections,
+			"the document selects too many fields once its fragments are expanded: at most %d are allowed", l.Selections)
+	}
+	if total.cost > l.Cost {
+		return total.cost, models.Errorf(models.CodeTooComplex, "the document costs %d; at most %d are allowed", total.cost, l.Cost)
+	}
+	return total.cost, nil
+}
+
+func (w *weigher) selectionSet(set ast.SelectionSet) weight {
+	var total weight
+	for _, selection := range set {
+		var part weight
+		switch selection := selection.(type) {
+		case *ast.Field:
+			part = w.field(selection)
+		case *ast.InlineFragment:
+			part = w.selectionSet(selection.SelectionSet)
+		case *ast.FragmentSpread:
+			part = w.fragment(selection)
+		}
+		total.depth = max(total.depth, part.depth)
+		total.selections = add(total.selections, part.selections)
+		total.cost = add(total.cost, part.cost)
+	}
+	return total
+}
+
+func (w *weigher) fragment(spread *ast.FragmentSpread) weight {
+	known, ok := w.fragments[spread.Name]
+	if !ok {
+		known = w.selectionSet(spread.Definition.SelectionSet)
+		w.fragments[spread.Name] = known
+	}
+	return known
+}
+
+func (w *weigher) field(field *ast.Field) weight {
+	children := w.selectionSet(field.SelectionSet)
+	cost := add(1, multiply(w.size(field), children.cost))
+	if field.Name == "totalCount" || field.Name == "totalPages" {
+		cost = countCost
+	}
+	return weight{
+		depth:      add(1, children.depth),
+		selections: add(1, children.selections),
+		cost:       cost,
+	}
+}
+
+// size is how many records a field can give, by which its selection is multiplied.
+func (w *weigher) size(field *ast.Field) int {
+	if field.ObjectDefinition == nil || strings.HasPrefix(field.ObjectDefinition.Name, "__") {
+		return 1
+	}
+	switch field.ObjectDefinition.Name + "." + field.Name {
+	case "Query.customers", "Customer.users":
+		return w.pageSize(field)
+	case "Viewer.customers":
+		return models.DefaultPageSize
+	case "User.authorities":
+		return authoritiesSize
+	case "Customer.subroles":
+		return subrolesSize
+	}
+	return 1
+}
+
+// pageSize reads the size of a page from the arguments. A value that the
+// resolver will refuse anyway counts as the largest page.
+func (w *weigher) pageSize(field *ast.Field) int {
+	arguments := field.ArgumentMap(w.variables)
+	size := arguments["first"]
+	if size == nil {
+		size = arguments["last"]
+	}
+	if page, ok := arguments["page"].(map[string]any); ok && size == nil {
+		size = page["size"]
+	}
+	if size == nil {
+		return models.DefaultPageSize
+	}
+	n, err := UnmarshalInt(size)
+	if err != nil || n < 1 || n > models.MaxPageSize {
+		return models.MaxPageSize
+	}
+	return n
+}
+
+// add and multiply saturate: a document can be made to weigh more than fits.
+func add(a, b int) int {
+	if a > math.MaxInt32-b {
+		return math.MaxInt32
+	}
+	return a + b
+}
+
+func multiply(a, b int) int {
+	if b != 0 && a > math.MaxInt32/b {
+		return math.MaxInt32
+	}
+	return a * b
+}

@@ -1,0 +1,140 @@
+package graph
+
+import (
+	"context"
+
+	"roster/auth"
+	"roster/models"
+)
+
+//go:generate go tool gqlgen generate --config ../gqlgen.yml
+
+// Store is where the resolvers get their data. Every method takes the caller's
+// scope and gives nothing that lies outside it. Errors are *models.Error.
+type Store interface {
+	CustomersByID(ctx context.Context, scope models.Scope, ids []models.ID) (map[models.ID]*models.Customer, error)
+	CustomerByNumber(ctx context.Context, scope models.Scope, number int64) (*models.Customer, error)
+	Customers(ctx context.Context, scope models.Scope, query models.CustomerQuery) (rows []*models.Customer, more bool, err error)
+	CountCustomers(ctx context.Context, scope models.Scope, search string) (int, error)
+
+	UsersByID(ctx context.Context, scope models.Scope, ids []models.ID) (map[models.ID]*models.User, error)
+	Users(ctx context.Context, scope models.Scope, query models.UserQuery) (rows []*models.User, more bool, err error)
+	CountUsers(ctx context.Context, scope models.Scope, customer models.ID, filter *models.UserFilter) (int, error)
+
+	Subroles(ctx context.Context, scope models.Scope, customer models.ID) ([]*models.Subrole, error)
+	SubrolesByID(ctx context.Context, scope models.Scope, ids []models.ID) (map[models.ID]*models.Subrole, error)
+	AuthoritiesByUser(ctx context.Context, scope models.Scope, users []models.ID) (map[models.ID][]*models.Authority, error)
+}
+
+// Resolver answers the fields of the schema. The bodies in schema.resolvers.go
+// are a few lines each; what takes more stands in this file and in connection.go.
+type Resolver struct {
+	store Store
+}
+
+// Node is whatever can be fetched again by its id: a customer, a user or a subrole.
+type Node interface{ IsNode() }
+
+// scope is what the caller of this request may read.
+func scope(ctx context.Context) models.Scope {
+	return auth.PrincipalFrom(ctx).Scope()
+}
+
+// visible answers a question for one customer. A caller who may read every
+// customer learns that it does not exist; to anyone else a customer out of reach
+// and one that is not there are the same.
+func visible(ctx context.Context, customer *models.Customer, err error) (*models.Customer, error) {
+	if err == nil && customer == nil && !scope(ctx).All {
+		return nil, models.Errorf(models.CodeForbidden, "You may not read this customer.")
+	}
+	return customer, err
+}
+
+// node looks for the id among all kinds of nodes. It asks for every kind even
+// when the first one answers, so that the time taken does not tell what exists.
+func (r *Resolver) node(ctx context.Context, id models.ID) (Node, error) {
+	ids := []models.ID{id}
+	customers, err := r.store.CustomersByID(ctx, scope(ctx), ids)
+	if err != nil {
+		return nil, err
+	}
+	users, err := r.store.UsersByID(ctx, scope(ctx), ids)
+	if err != nil {
+		return nil, err
+	}
+	subroles, err := r.store.SubrolesByID(ctx, scope(ctx), ids)
+	if err != nil {
+		return nil, err
+	}
+	if customer := customers[id]; customer != nil {
+		return customer, nil
+	}
+	if user := users[id]; user != nil {
+		return user, nil
+	}
+	if subrole := subroles[id]; subrole != nil {
+		return subrole, nil
+	}
+	return nil, nil
+}
+
+func (r *Resolver) userOf(ctx context.Context, customer *models.Customer, id models.ID) (*models.User, error) {
+	found, err := r.store.UsersByID(ctx, scope(ctx), []models.ID{id})
+	if err != nil || found[id] == nil || found[id].CustomerID != customer.ID {
+		return nil, err
+	}
+	return found[id], nil
+}
+
+// customersOf gives the customer of each user, in the order of users.
+func (r *Resolver) customersOf(ctx context.Context, users []*models.User) ([]*models.Customer, error) {
+	customerID := func(u *models.User) *models.ID { return &u.CustomerID }
+	found, err := r.store.CustomersByID(ctx, scope(ctx), distinct(users, customerID))
+	return align(users, found, customerID), err
+}
+
+// subrolesOf gives the subrole of each user, nil for none, in the order of users.
+func (r *Resolver) subrolesOf(ctx context.Context, users []*models.User) ([]*models.Subrole, error) {
+	subroleID := func(u *models.User) *models.ID { return u.SubroleID }
+	found, err := r.store.SubrolesByID(ctx, scope(ctx), distinct(users, subroleID))
+	return align(users, found, subroleID), err
+}
+
+// authoritiesOf gives the authorities of each user, in the order of users.
+func (r *Resolver) authoritiesOf(ctx context.Context, users []*models.User) ([][]*models.Authority, error) {
+	userID := func(u *models.User) *models.ID { return &u.ID }
+	found, err := r.store.AuthoritiesByUser(ctx, scope(ctx), distinct(users, userID))
+	lists := align(users, found, userID)
+	for i := range lists {
+		if lists[i] == nil {
+			lists[i] = []*models.Authority{} // a user without authorities has an empty list, not null
+		}
+	}
+	return lists, err
+}
+
+// distinct gives the keys of the users, each once and in order; a nil key is left out.
+func distinct(users []*models.User, key func(*models.User) *models.ID) []models.ID {
+	seen := make(map[models.ID]bool, len(users))
+	var keys []models.ID
+	for _, user := range users {
+		if k := key(user); k != nil && !seen[*k] {
+			seen[*k] = true
+			keys = append(keys, *k)
+		}
+	}
+	return keys
+}
+
+// align puts what was found for each user at the user's own place. What the
+// store gives is looked up by key and never by position, so a row that is
+// missing or in another place cannot hand one user what belongs to another.
+func align[T any](users []*models.User, found map[models.ID]T, key func(*models.User) *models.ID) []T {
+	aligned := make([]T, len(users))
+	for i, user := range users {
+		if k := key(user); k != nil {
+			aligned[i] = found[*k]
+		}
+	}
+	return aligned
+}
