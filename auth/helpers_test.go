@@ -44,7 +44,7 @@ var (
 	otherP256  = sync.OnceValue(func() *ecdsa.PrivateKey { return newEC(elliptic.P256()) })
 	p384Key    = sync.OnceValue(func() *ecdsa.PrivateKey { return newEC(elliptic.P384()) })
 	p521Key    = sync.OnceValue(func() *ecdsa.PrivateKey { return newEC(elliptic.P521()) })
-	ed25519Key = sync.OnceValue(func() ed25519.PrivateKey { return must(ed25519.GenerateKey(rand.Reader)).private })
+	ed25519Key = sync.OnceValue(newEd25519)
 )
 
 func newRSA(bits int) *rsa.PrivateKey {
@@ -63,13 +63,12 @@ func newEC(curve elliptic.Curve) *ecdsa.PrivateKey {
 	return k
 }
 
-type edPair struct{ private ed25519.PrivateKey }
-
-func must(_ ed25519.PublicKey, private ed25519.PrivateKey, err error) edPair {
+func newEd25519() ed25519.PrivateKey {
+	_, k, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		panic(err)
 	}
-	return edPair{private}
+	return k
 }
 
 func publicPEM(t testing.TB, public crypto.PublicKey) []byte {

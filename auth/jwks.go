@@ -145,7 +145,7 @@ func choose(keys []*key, kid *string, alg string) (*key, error) {
 		if len(keys) != 1 {
 			return nil, fmt.Errorf("kid is missing, and the issuer has %d keys", len(keys))
 		}
-		return staticSource{keys[0]}.find(context.Background(), nil, alg)
+		return keys[0].fitting(alg)
 	}
 	var named, fit []*key
 	for _, k := range keys {
@@ -295,7 +295,7 @@ func (s *keySet) fetch(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("the host answered with status %d", response.StatusCode)
 	}
@@ -363,8 +363,8 @@ func parseJWK(raw json.RawMessage) (*key, error) {
 		return nil, err
 	}
 	if alg := string(fields.ALG); alg != "" {
-		if !k.allows(alg) {
-			return nil, refusedAlgorithm(alg, k)
+		if _, err := k.fitting(alg); err != nil {
+			return nil, err
 		}
 		k.algorithms = []string{alg}
 	}

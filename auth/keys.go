@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"roster/models"
 )
 
 // The sizes of keys. The upper limit of RSA is there because a key set comes
@@ -58,6 +60,18 @@ type key struct {
 }
 
 func (k *key) allows(alg string) bool { return slices.Contains(k.algorithms, alg) }
+
+// fitting gives the key if a token's alg is one of its own.
+func (k *key) fitting(alg string) (*key, error) {
+	if !k.allows(alg) {
+		return nil, refusedAlgorithm(alg, k)
+	}
+	return k, nil
+}
+
+func refusedAlgorithm(alg string, k *key) error {
+	return fmt.Errorf("alg %s does not fit the key, which verifies %s", models.Quote(alg), strings.Join(k.algorithms, ", "))
+}
 
 // newKey refuses keys that are too weak or of a kind that signs no tokens.
 func newKey(id string, material any) (*key, error) {

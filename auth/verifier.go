@@ -124,14 +124,7 @@ type staticSource struct{ key *key }
 func (s staticSource) ready() bool { return true }
 
 func (s staticSource) find(_ context.Context, _ *string, alg string) (*key, error) {
-	if !s.key.allows(alg) {
-		return nil, refusedAlgorithm(alg, s.key)
-	}
-	return s.key, nil
-}
-
-func refusedAlgorithm(alg string, k *key) error {
-	return fmt.Errorf("alg %s does not fit the key, which verifies %s", models.Quote(alg), strings.Join(k.algorithms, ", "))
+	return s.key.fitting(alg)
 }
 
 // Ready reports whether tokens of at least one issuer can be verified. It is
@@ -148,7 +141,8 @@ func (v *Verifier) Ready() bool {
 // Verify gives the principal of a token. The error is a *models.Error:
 // CodeUnavailable while the keys of the token's issuer could not be loaded yet,
 // and CodeUnauthenticated with one fixed message for everything else; the reason
-// is its cause.
+// is its cause. A token that names a new key can wait for the key set to be
+// refreshed, for two seconds at most and not beyond the end of ctx.
 func (v *Verifier) Verify(ctx context.Context, token string) (*Principal, error) {
 	principal, err := v.verify(ctx, token)
 	switch {

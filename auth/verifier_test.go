@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -264,7 +265,7 @@ func TestPublicKeyForms(t *testing.T) {
 	}{
 		{"PKCS1", pkcs1, jwt.SigningMethodRS256, rsaKey()},
 		{"Certificate", certificatePEM(t), jwt.SigningMethodES256, p256Key()},
-		{"TextAround", append([]byte("Bag Attributes\n"), append(publicPEM(t, p256Key().Public()), "\n\n"...)...), jwt.SigningMethodES256, p256Key()},
+		{"TextAround", slices.Concat([]byte("Bag Attributes\n"), publicPEM(t, p256Key().Public()), []byte("\n\n")), jwt.SigningMethodES256, p256Key()},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -316,11 +317,11 @@ func TestSettingsErrors(t *testing.T) {
 		{"AuthoritiesClaim", func(i *auth.Issuer) { i.AuthoritiesClaim = "." }, `authorities claim: "." is not`},
 		{"ClaimNotUTF8", func(i *auth.Issuer) { i.AuthoritiesClaim = "\xff" }, "UTF-8"},
 		{"NotPEM", withPEM([]byte("ssh-ed25519 AAAA")), "holds 0 PEM blocks"},
-		{"TwoPEMs", withPEM(append(good, good...)), "holds 2 PEM blocks"},
+		{"TwoPEMs", withPEM(slices.Concat(good, good)), "holds 2 PEM blocks"},
 		{"PrivateKey", withPEM(block("PRIVATE KEY", pkcs8, pkcs8Err)), "holds a private key"},
 		{"ECPrivateKey", withPEM(block("EC PRIVATE KEY", sec1, sec1Err)), "holds a private key"},
 		{"EncryptedPrivateKey", withPEM(block("ENCRYPTED PRIVATE KEY", pkcs8, nil)), "holds a private key"},
-		{"PublicThenPrivate", withPEM(append(good, block("PRIVATE KEY", pkcs8, nil)...)), "holds a private key"},
+		{"PublicThenPrivate", withPEM(slices.Concat(good, block("PRIVATE KEY", pkcs8, nil))), "holds a private key"},
 		{"BrokenKey", withPEM(block("PUBLIC KEY", []byte("no"), nil)), "cannot be read"},
 		{"BrokenCertificate", withPEM(block("CERTIFICATE", []byte("no"), nil)), "cannot be read"},
 		{"OtherBlock", withPEM(block("EC PARAMETERS", []byte("no"), nil)), `the PEM block is "EC PARAMETERS"`},
