@@ -81,9 +81,14 @@ func Open(ctx context.Context, databaseURL string, options Options) (*DB, error)
 	}
 	db.url = databaseURL
 	if err := db.Ping(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot open the database: %w", err), db.Close())
+		return nil, errors.Join(fmt.Errorf("cannot open the database: %s", oneLine(err)), db.Close())
 	}
 	return db, nil
+}
+
+// oneLine puts what a driver says of several addresses on one line for an operator.
+func oneLine(err error) string {
+	return strings.Join(strings.Fields(err.Error()), " ")
 }
 
 // Engine tells which kind of database this is.
@@ -157,7 +162,7 @@ func openSQLite(path string, options Options) (*DB, error) {
 		return nil, errors.New("the database URL must name a file, as in sqlite:roster.db")
 	}
 	if _, err := os.Stat(path); err != nil && !options.Create {
-		return nil, fmt.Errorf("there is no database: %w", err)
+		return nil, fmt.Errorf("there is no database %s: %w (roster migrate makes one)", path, errors.Unwrap(err))
 	}
 
 	db := &DB{engine: SQLite}

@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"embed"
 	"errors"
 	"fmt"
@@ -98,11 +99,38 @@ func (db *DB) migrationConnection() (conn *bun.DB, begin []string, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	pool := stdlib.OpenDB(*config)
+	pool := sql.OpenDB(&sessionConnector{Connector: stdlib.GetConnector(*config)})
 	pool.SetMaxOpenConns(1)
 	lock := fmt.Sprintf("SELECT pg_advisory_xact_lock(%d)", migrationLock)
 	return bun.NewDB(pool, pgdialect.New()), []string{"BEGIN", lock}, nil
 }
+
+// sessionConnector makes one connection of PostgreSQL, and only one: were it
+// lost, the statements that are left would run without the transaction and its
+// lock on another.
+type sessionConnector struct {
+	driver.Connector
+	connected bool
+}
+
+func (c *sessionConnector) Connect(ctx context.Context) (driver.Conn, error) {
+	if c.connected {
+		return nil, errors.New("the connection was lost")
+	}
+	c.connected = true
+	conn, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return session{conn.(*stdlib.Conn)}, nil
+}
+
+// session is a connection that a transaction may stay open on between two
+// statements. The driver's own gives up such a connection when it is used again.
+type session struct{ *stdlib.Conn }
+
+// ResetSession leaves the transaction open.
+func (session) ResetSession(context.Context) error { return nil }
 
 // CheckSchema returns ErrSchemaNotCurrent, wrapped with what is missing, unless
 // exactly the migrations of this program have run.

@@ -198,7 +198,7 @@ func texts(key, nullable string, f *models.StringFilter) []predicate {
 		parts = append(parts, oneOf(key, folded))
 	}
 	if f.StartsWith != nil {
-		parts = append(parts, where(key+" LIKE ? ESCAPE '!'", likeEscaper.Replace(models.Fold(*f.StartsWith))+"%"))
+		parts = append(parts, startsWith(key, models.Fold(*f.StartsWith)))
 	}
 	if f.Contains != nil {
 		parts = append(parts, contains(key, models.Fold(*f.Contains)))
@@ -219,8 +219,24 @@ func texts(key, nullable string, f *models.StringFilter) []predicate {
 // usual backslash, which means something to one of the databases already.
 var likeEscaper = strings.NewReplacer("!", "!!", "%", "!%", "_", "!_")
 
+// maxPattern bounds what LIKE is asked for: SQLite refuses patterns of more than
+// 50,000 bytes. A longer text is looked for in a slower way.
+const maxPattern = 40_000
+
+func startsWith(key, folded string) predicate {
+	pattern := likeEscaper.Replace(folded) + "%"
+	if len(pattern) > maxPattern {
+		return where("substr("+key+", 1, length(?)) = ?", folded, folded)
+	}
+	return where(key+" LIKE ? ESCAPE '!'", pattern)
+}
+
 func contains(key, folded string) predicate {
-	return where(key+" LIKE ? ESCAPE '!'", "%"+likeEscaper.Replace(folded)+"%")
+	pattern := "%" + likeEscaper.Replace(folded) + "%"
+	if len(pattern) > maxPattern {
+		return where("replace("+key+", ?, '') <> "+key, folded)
+	}
+	return where(key+" LIKE ? ESCAPE '!'", pattern)
 }
 
 func statuses(f *models.UserStatusFilter) []predicate {

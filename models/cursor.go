@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"strings"
 	"time"
 )
 
@@ -108,7 +109,8 @@ func decodeCursor(argument, cursor string, list any, shape []any) ([]any, error)
 	refused := Errorf(CodeBadUserInput,
 		"%s is not a cursor of this list: it was altered, or it comes from another customer, filter or order", argument)
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
-	if err != nil || len(raw) < checksumSize {
+	// The decoder passes over line breaks, strict or not.
+	if err != nil || len(raw) < checksumSize || strings.ContainsAny(cursor, "\r\n") {
 		return nil, refused
 	}
 	sum, place := raw[:checksumSize], raw[checksumSize:]

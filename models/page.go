@@ -1,5 +1,7 @@
 package models
 
+import "math"
+
 // The size of a page: how many records a caller gets who does not say, and the
 // most that may be asked for.
 const (
@@ -45,6 +47,10 @@ func (a PageArgs) Window(maxSize int) (Window, error) {
 		}
 		if a.Page.Number < 1 {
 			return Window{}, Errorf(CodeBadUserInput, "page.number is %d; pages are numbered from 1", a.Page.Number)
+		}
+		// The largest Int of GraphQL; far beyond it the offset would overflow.
+		if a.Page.Number > math.MaxInt32 {
+			return Window{}, Errorf(CodeBadUserInput, "page.number is %d; it must be at most %d", a.Page.Number, math.MaxInt32)
 		}
 		if err := checkSize("page.size", a.Page.Size, maxSize); err != nil {
 			return Window{}, err

@@ -21,15 +21,19 @@ func Fold(s string) string {
 	}
 	// Folding can give new decomposable letters and decomposing new capitals,
 	// so the steps are repeated until they change nothing. Two rounds do for
-	// everything but a handful of letters.
-	for {
+	// everything but a handful of letters. The number of rounds is bounded all the
+	// same: two letters that became each other must not keep a request forever.
+	for range maxFoldRounds {
 		folded := foldOnce(s)
 		if folded == s {
-			return s
+			break
 		}
 		s = folded
 	}
+	return s
 }
+
+const maxFoldRounds = 8
 
 func foldOnce(s string) string {
 	s = norm.NFKD.String(cases.Fold().String(norm.NFKD.String(s)))
@@ -39,6 +43,10 @@ func foldOnce(s string) string {
 			return -1
 		case r == 'ı':
 			return 'i'
+		case unicode.Is(unicode.Cherokee, r):
+			// This script folds to its capitals. The package cases gives the
+			// small letter for a capital, and the capital for a small letter.
+			return unicode.ToUpper(r)
 		}
 		return r
 	}, s)

@@ -1,0 +1,92 @@
+package db
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"roster/models"
+)
+
+// testiniumFormat is the answer of "Get Users of a Customer". entityId, name,
+// surname, email, enabled, the account flags, createdDate and customer are
+// required. A Testinium customer has no company id of its own.
+var testiniumFormat = format{
+	expected:      `a list of users: [{"entityId": ..., "customer": ..., ...}, ...]`,
+	row:           testiniumRow,
+	namesCustomer: true,
+}
+
+func testiniumRow(r *record) importRow {
+	number := must(r, "entityId", r.asNumber)
+	for _, secret := range []string{"password", "newPassword", "verificationToken", "resetPasswordToken"} {
+		r.null(secret)
+	}
+	username, userType := maybe(r, "username", r.asShort), maybe(r, "userType", r.asShort)
+	firstName, lastName := must(r, "name", r.asShort), must(r, "surname", r.asShort)
+	email := must(r, "email", r.asName)
+	enabled := must(r, "enabled", r.asBool)
+	nonExpired, nonLocked := must(r, "accountNonExpired", r.asBool), must(r, "accountNonLocked", r.asBool)
+	credentialNonExpired := must(r, "credentialNonExpired", r.asBool)
+	createdAt, lastReset := must(r, "createdDate", r.asMillis), maybe(r, "lastPasswordResetDate", r.asMillis)
+
+	row := importRow{
+		number:         number,
+		customerNumber: must(r, "customer", r.asNumber),
+		customerName:   maybe(r, "companyName", r.asShort).value,
+		authorities:    testiniumAuthorities(r),
+		accessToken:    maybe(r, "accessToken", r.asText),
+		vcsPassword:    maybe(r, "vcsPassword", r.asText),
+		apply: func(u *models.User) {
+			u.FirstName, u.LastName, u.Email = firstName, lastName, email
+			u.AccountNonExpired, u.AccountNonLocked, u.CredentialsNonExpired = nonExpired, nonLocked, credentialNonExpired
+			if isNew := u.CreatedAt.IsZero(); isNew {
+				u.UpdatedAt = createdAt
+			}
+			u.CreatedAt = createdAt
+			switch {
+			case enabled:
+				u.Status = models.StatusActive
+			case u.Status != models.StatusInvited:
+				u.Status = models.StatusInactive
+			}
+			username.set(&u.Username)
+			userType.set(&u.UserType)
+			lastReset.set(&u.LastPasswordResetAt)
+		},
+	}
+	if number > 0 {
+		row.key = strconv.FormatInt(number, 10)
+	}
+	return row
+}
+
+// testiniumAuthorities reads the authorities of a user; nil when the record lacks them.
+func testiniumAuthorities(r *record) []models.Authority {
+	raw, given := r.take("authorities")
+	var list []json.RawMessage
+	if !given {
+		return nil
+	}
+	if raw == nil || json.Unmarshal(raw, &list) != nil {
+		r.fail("authorities", "is not a list")
+		return nil
+	}
+	authorities := []models.Authority{}
+	for i, item := range list {
+		prefix := fmt.Sprintf("authorities[%d].", i)
+		a := object(r, prefix, item, func(inner *record) models.Authority {
+			return models.Authority{
+				ID:        must(inner, "entityId", inner.asNumber),
+				Name:      must(inner, "name", inner.asName),
+				CleanName: maybe(inner, "cleanName", inner.asShort).value,
+			}
+		})
+		if slices.ContainsFunc(authorities, func(b models.Authority) bool { return a.ID == b.ID || a.Name == b.Name }) {
+			r.fail("authorities", "has the same entityId or name twice")
+		}
+		authorities = append(authorities, a)
+	}
+	return authorities
+}

@@ -1,0 +1,285 @@
+package db_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/uptrace/bun"
+
+	"roster/db"
+	"roster/db/dbtest"
+)
+
+// migrationNames gives the names of the migrations in the folder of an engine.
+func migrationNames(t *testing.T, engine db.Engine) (names []string) {
+	t.Helper()
+	files, err := fs.Glob(os.DirFS("migrations"), path.Join(string(engine), "*.up.sql"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		name, _, _ := strings.Cut(path.Base(file), "_")
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// tablesIn gives the names of the tables, apart from those of the engine itself.
+func tablesIn(t *testing.T, conn *bun.DB, engine db.Engine) (names []string) {
+	t.Helper()
+	query := "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
+	if engine == db.Postgres {
+		query = "SELECT table_name FROM information_schema.tables WHERE table_schema NOT IN ('information_schema', 'pg_catalog')"
+	}
+	if err := conn.NewRaw(query).Scan(t.Context(), &names); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func eachEngine(t *testing.T, test func(t *testing.T, engine db.Engine)) {
+	t.Helper()
+	for _, engine := range dbtest.Engines() {
+		t.Run(string(engine), func(t *testing.T) { test(t, engine) })
+	}
+}
+
+func TestMigrationsHaveTheSameNumbers(t *testing.T) {
+	want := migrationNames(t, db.SQLite)
+	if len(want) == 0 {
+		t.Error("there are no migrations")
+	}
+	checkDiff(t, "the migrations of PostgreSQL against those of SQLite", want, migrationNames(t, db.Postgres))
+}
+
+func TestMigrate(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine db.Engine) {
+		store := dbtest.OpenURL(t, dbtest.Empty(t, engine))
+		conn := dbtest.Connect(t, store)
+		checkDiff(t, "the tables at first", []string(nil), tablesIn(t, conn, engine))
+
+		names, err := store.Migrate(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkDiff(t, "what ran first", migrationNames(t, engine), names)
+		before := tablesIn(t, conn, engine)
+		dbtest.Fill(t, store, dbtest.Users(5, 1))
+
+		names, err = store.Migrate(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkDiff(t, "what ran again", []string(nil), names)
+		checkDiff(t, "the tables after", before, tablesIn(t, conn, engine))
+		n, err := store.CountCustomers(t.Context(), everything, "")
+		if err != nil || n != 3 {
+			t.Errorf("%d customers are left, error %v", n, err)
+		}
+	})
+}
+
+// TestMigrateAtOnce has several servers come up on one empty database.
+func TestMigrateAtOnce(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine db.Engine) {
+		for name, n := range map[string]int{"Two": 2, "Eight": 8} {
+			t.Run(name, func(t *testing.T) {
+				databaseURL := dbtest.Empty(t, engine)
+				ran := make([][]string, n)
+				errs := make([]error, n)
+				var start, done sync.WaitGroup
+				start.Add(n)
+				for i := range n {
+					done.Go(func() {
+						start.Done()
+						start.Wait()
+						ran[i], errs[i] = openAndMigrate(t.Context(), databaseURL)
+					})
+				}
+				done.Wait()
+				if err := errors.Join(errs...); err != nil {
+					t.Fatal(err)
+				}
+				// Each migration was run by exactly one of them.
+				all := slices.Sorted(slices.Values(slices.Concat(ran...)))
+				checkDiff(t, "what they ran", migrationNames(t, engine), all)
+				if err := dbtest.OpenURL(t, databaseURL).CheckSchema(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	})
+}
+
+func openAndMigrate(ctx context.Context, databaseURL string) (names []string, err error) {
+	store, err := db.Open(ctx, databaseURL, db.Options{MaxConnections: 2})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	if names, err = store.Migrate(ctx); err != nil {
+		return nil, err
+	}
+	return names, store.CheckSchema(ctx)
+}
+
+func TestCheckSchema(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine db.Engine) {
+		names := migrationNames(t, engine)
+		last := names[len(names)-1]
+		check := func(t *testing.T, store *db.DB, want string) {
+			t.Helper()
+			err := store.CheckSchema(t.Context())
+			switch {
+			case want == "" && err != nil:
+				t.Errorf("the error is %v", err)
+			case want != "" && (err == nil || !errors.Is(err, db.ErrSchemaNotCurrent) || err.Error() != want):
+				t.Errorf("the error is %v, want %s", err, want)
+			}
+		}
+		const notCurrent = "the schema of the database is not current: "
+
+		t.Run("Empty", func(t *testing.T) {
+			check(t, dbtest.OpenURL(t, dbtest.Empty(t, engine)), notCurrent+"migration "+names[0]+" has not run")
+		})
+
+		store := dbtest.Open(t, engine)
+		conn := dbtest.Connect(t, store)
+		run := func(t *testing.T, statement string, args ...any) {
+			t.Helper()
+			if _, err := conn.ExecContext(t.Context(), statement, args...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		t.Run("Current", func(t *testing.T) { check(t, store, "") })
+		t.Run("TooNew", func(t *testing.T) {
+			run(t, "INSERT INTO bun_migrations (name, group_id, migrated_at) VALUES ('9999', 9, '2024-02-12 14:16:49+00:00')")
+			check(t, store, notCurrent+"migration 9999 is not known to this version, which is too old for it")
+			run(t, "DELETE FROM bun_migrations WHERE name = '9999'")
+			check(t, store, "")
+		})
+		t.Run("Partial", func(t *testing.T) {
+			run(t, "DELETE FROM bun_migrations WHERE name = ?", last)
+			check(t, store, notCurrent+"migration "+last+" has not run")
+		})
+		t.Run("RecordsNothing", func(t *testing.T) {
+			run(t, "DELETE FROM bun_migrations")
+			check(t, store, notCurrent+"migration "+names[0]+" has not run")
+		})
+	})
+}
+
+// TestFailedMigration has the last statements of a migration fail, as a table of
+// theirs is there already.
+func TestFailedMigration(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine db.Engine) {
+		store := dbtest.OpenURL(t, dbtest.Empty(t, engine))
+		conn := dbtest.Connect(t, store)
+		if _, err := conn.ExecContext(t.Context(), "CREATE TABLE legacy_credentials (mine text)"); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			names, err := store.Migrate(t.Context())
+			if err == nil || !strings.HasPrefix(err.Error(), "the migration failed and nothing was changed: ") || len(names) > 0 {
+				t.Fatalf("the migration gives %v, error %v", names, err)
+			}
+			checkDiff(t, "the tables", []string{"legacy_credentials"}, tablesIn(t, conn, engine))
+		}
+
+		if _, err := conn.ExecContext(t.Context(), "DROP TABLE legacy_credentials"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := store.Migrate(t.Context()); err != nil {
+			t.Errorf("once nothing is in the way: %v", err)
+		}
+		if err := store.CheckSchema(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestMigrateEnds(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine db.Engine) {
+		store := dbtest.OpenURL(t, dbtest.Empty(t, engine))
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := store.Migrate(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("the error is %v", err)
+		}
+		checkDiff(t, "the tables", []string(nil), tablesIn(t, dbtest.Connect(t, store), engine))
+	})
+}
+
+func TestMigrateReadOnly(t *testing.T) {
+	store, err := db.Open(t.Context(), dbtest.Empty(t, db.SQLite), db.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if _, err := store.Migrate(t.Context()); err == nil || err.Error() != "the database was opened read-only" {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+// column is what the engines must agree about.
+type column struct {
+	Table    string `bun:"table_name"`
+	Name     string `bun:"column_name"`
+	Nullable bool   `bun:"nullable"`
+}
+
+func TestEnginesHaveTheSameColumns(t *testing.T) {
+	queries := map[db.Engine]string{
+		db.SQLite: `SELECT m.name AS table_name, c.name AS column_name, c."notnull" = 0 AS nullable
+			FROM sqlite_master AS m, pragma_table_info(m.name) AS c WHERE m.type = 'table'`,
+		db.Postgres: `SELECT table_name, column_name, is_nullable = 'YES' AS nullable
+			FROM information_schema.columns WHERE table_schema = 'public'`,
+	}
+	got := map[db.Engine][]column{}
+	for _, engine := range dbtest.Engines() {
+		conn := dbtest.ConnectURL(t, dbtest.URL(t, engine))
+		var columns []column
+		if err := conn.NewRaw(queries[engine]).Scan(t.Context(), &columns); err != nil {
+			t.Fatal(err)
+		}
+		// The tables of bun's migrator are bun's own concern.
+		columns = slices.DeleteFunc(columns, func(c column) bool {
+			return strings.HasPrefix(c.Table, "bun_") || strings.HasPrefix(c.Table, "sqlite_")
+		})
+		slices.SortFunc(columns, func(a, b column) int { return strings.Compare(a.Table+"."+a.Name, b.Table+"."+b.Name) })
+		got[engine] = columns
+	}
+	if len(got[db.SQLite]) < 50 {
+		t.Errorf("only %d columns", len(got[db.SQLite]))
+	}
+	checkDiff(t, "the columns of PostgreSQL against those of SQLite", got[db.SQLite], got[db.Postgres])
+}
+
+// TestEnginesHaveTheSameIndexes compares the names: an index that one engine
+// lacks would make a list slow there.
+func TestEnginesHaveTheSameIndexes(t *testing.T) {
+	queries := map[db.Engine]string{
+		db.SQLite:   "SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL AND name NOT LIKE 'bun_%'",
+		db.Postgres: "SELECT i.relname FROM pg_index AS x JOIN pg_class AS i ON i.oid = x.indexrelid WHERE NOT x.indisunique AND i.relnamespace = 'public'::regnamespace",
+	}
+	got := map[db.Engine][]string{}
+	for _, engine := range dbtest.Engines() {
+		conn := dbtest.ConnectURL(t, dbtest.URL(t, engine))
+		var names []string
+		if err := conn.NewRaw(queries[engine]).Scan(t.Context(), &names); err != nil {
+			t.Fatal(err)
+		}
+		slices.Sort(names)
+		got[engine] = names
+	}
+	checkDiff(t, "the indexes of PostgreSQL against those of SQLite", got[db.SQLite], got[db.Postgres])
+}
