@@ -1,0 +1,21 @@
+package rest
+
+import (
+	"net/http"
+
+	"github.com/go-chi/cors"
+)
+
+// CORS lets scripts of these origins use the APIs from a browser; "*" is any
+// origin. Callers identify themselves by a token that a script must have, never
+// by a cookie, so credentials stay off. It stands around everything else, as a
+// preflight carries no token.
+func CORS(origins []string) func(http.Handler) http.Handler {
+	return cors.Handler(cors.Options{
+		AllowedOrigins: origins,
+		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodOptions},
+		AllowedHeaders: []string{"Authorization", "Content-Type", "If-None-Match", "X-Request-Id", companyHeader},
+		ExposedHeaders: []string{"ETag", "Deprecation", "Link", "Retry-After", "WWW-Authenticate", "X-Request-Id"},
+		MaxAge:         600,
+	})
+}

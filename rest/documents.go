@@ -1,0 +1,82 @@
+package rest
+
+import (
+	"context"
+	"embed"
+	"encoding/json"
+	"time"
+
+	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"roster/graph"
+	"roster/models"
+)
+
+// Executor runs the stored documents. *graph.Executor does.
+type Executor interface {
+	// ExecuteOwn runs a document that is part of this program for the caller of ctx.
+	ExecuteOwn(ctx context.Context, request graph.Request) graph.Response
+}
+
+//go:embed documents/*.graphql
+var documentFiles embed.FS
+
+// The stored documents. A test validates each against schema.graphqls.
+var (
+	worthUsersDocument        = document("worth_users")
+	worthUserDocument         = document("worth_user")
+	testiniumUsersDocument    = document("testinium_users")
+	testiniumCustomerDocument = document("testinium_customer")
+)
+
+// document reads a stored document. The files are compiled in, so one that is
+// missing is a mistake in this package, which shows at the first start.
+func document(name string) string {
+	text, err := documentFiles.ReadFile("documents/" + name + ".graphql")
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
+}
+
+// runner runs stored documents, each within a bounded time.
+type runner struct {
+	executor Executor
+	timeout  time.Duration
+}
+
+// run runs a stored document and decodes its data into answer. Any error in the
+// GraphQL answer fails it, for a legacy client has no way to learn that only a
+// part of a record could be read.
+func (r runner) run(ctx context.Context, document string, variables map[string]any, answer any) error {
+	ctx, cancel := r.bounded(ctx)
+	defer cancel()
+	response := r.executor.ExecuteOwn(ctx, graph.Request{Query: document, Variables: variables})
+	if len(response.Errors) > 0 {
+		return fromGraphQL(response.Errors[0])
+	}
+	if err := json.Unmarshal(response.Data, answer); err != nil {
+		return broken(err)
+	}
+	return nil
+}
+
+// bounded gives the time of one document. A streamed list takes many documents
+// and so any time in all, while none of them holds the database for longer.
+func (r runner) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if r.timeout <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, r.timeout)
+}
+
+// fromGraphQL reads our own error back from what GraphQL shows of it.
+func fromGraphQL(shown *gqlerror.Error) error {
+	code, _ := shown.Extensions["code"].(string)
+	return &models.Error{Code: models.Code(code), Message: shown.Message}
+}
+
+// broken is a failure of this program itself.
+func broken(err error) error {
+	return &models.Error{Code: models.CodeInternal, Message: models.InternalMessage, Err: err}
+}

@@ -1,0 +1,201 @@
+package rest
+
+import (
+	"iter"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"roster/models"
+)
+
+// parameter reads the values of one of Worth's parameters.
+type parameter func(q *worthQuery, values []string) error
+
+// worthParameters is every parameter of Worth's list, by its plain name. The
+// document allows "any query parameters as needed to filter"; these are the
+// fields of its record, each under its own name.
+var worthParameters = map[string]parameter{
+	"page":           pageNumber,
+	"items_per_page": pageSize,
+	"sort":           sort,
+	"search":         search,
+
+	"id":                anyOf("id", id),
+	"first_name":        anyOf("firstName", text),
+	"last_name":         anyOf("lastName", text),
+	"email":             anyOf("email", text),
+	"mobile":            anyOf("mobile", text),
+	"is_email_verified": eachOf("isEmailVerified", boolean),
+	"is_first_login":    eachOf("isFirstLogin", boolean),
+	"created_at":        eachOf("createdAt", instant),
+	"created_at[gt]":    bound("createdAt", "gt"),
+	"created_at[gte]":   bound("createdAt", "gte"),
+	"created_at[lt]":    bound("createdAt", "lt"),
+	"created_at[lte]":   bound("createdAt", "lte"),
+	"created_by":        anyOf("createdBy", id),
+	"updated_at":        eachOf("updatedAt", instant),
+	"updated_at[gt]":    bound("updatedAt", "gt"),
+	"updated_at[gte]":   bound("updatedAt", "gte"),
+	"updated_at[lt]":    bound("updatedAt", "lt"),
+	"updated_at[lte]":   bound("updatedAt", "lte"),
+	"updated_by":        anyOf("updatedBy", id),
+	"ext_auth_ref_id":   anyOf("extAuthRefId", id),
+	"status":            anyOf("status", userStatus),
+	"subrole.code":      anyOf("subrole", text),
+}
+
+// worthOrders is what the list can be sorted by.
+var worthOrders = map[string]models.UserOrderField{
+	"created_at": models.OrderCreatedAt,
+	"updated_at": models.OrderUpdatedAt,
+	"email":      models.OrderEmail,
+	"last_name":  models.OrderName, // and by the first name where the last is the same
+	"status":     models.OrderStatus,
+}
+
+// worthParameterNames lists the parameters in the order in which they are read.
+func worthParameterNames() []string { return slices.Sorted(keys(worthParameters)) }
+
+func keys[V any](m map[string]V) iter.Seq[string] { return maps.Keys(m) }
+
+func pageNumber(q *worthQuery, values []string) (err error) {
+	q.page["number"], err = number(values, 1, math.MaxInt32)
+	return err
+}
+
+func pageSize(q *worthQuery, values []string) (err error) {
+	q.page["size"], err = number(values, 1, models.MaxPageSize)
+	return err
+}
+
+// sort reads created_at for the oldest first and -created_at for the newest.
+func sort(q *worthQuery, values []string) error {
+	value, err := once(values)
+	if err != nil {
+		return err
+	}
+	name, descending := strings.CutPrefix(value, "-")
+	field, ok := worthOrders[name]
+	if !ok {
+		return models.Errorf(models.CodeBadUserInput, "%s is not a field to sort by: %s are, with - in front for descending",
+			models.Quote(value), strings.Join(slices.Sorted(keys(worthOrders)), ", "))
+	}
+	direction := models.Ascending
+	if descending {
+		direction = models.Descending
+	}
+	q.variables["order"] = map[string]any{"field": string(field), "direction": string(direction)}
+	return nil
+}
+
+// search takes its text as it is: a comma does not part it. One without a word
+// would let everybody through, which nobody who sends it can want.
+func search(q *worthQuery, values []string) error {
+	value, err := once(values)
+	if err != nil {
+		return err
+	}
+	switch words := len(models.SearchWords(value)); {
+	case words == 0:
+		return models.Errorf(models.CodeBadUserInput, "there is no word in it")
+	case words > models.MaxFilterConditions:
+		return models.Errorf(models.CodeBadUserInput, "%d words are given; at most %d are allowed", words, models.MaxFilterConditions)
+	}
+	q.add("search", value)
+	return nil
+}
+
+// add narrows the list by one field of the GraphQL filter.
+func (q *worthQuery) add(field string, condition any) {
+	q.conditions = append(q.conditions, map[string]any{field: condition})
+}
+
+// anyOf is a parameter whose GraphQL filter takes a list of values.
+func anyOf(field string, read func(string) (any, error)) parameter {
+	return func(q *worthQuery, values []string) error {
+		wanted, err := readAll(values, read)
+		if err != nil {
+			return err
+		}
+		q.add(field, map[string]any{"in": wanted})
+		return nil
+	}
+}
+
+// eachOf is a parameter whose GraphQL filter takes one value only.
+func eachOf(field string, read func(string) (any, error)) parameter {
+	return func(q *worthQuery, values []string) error {
+		wanted, err := readAll(values, read)
+		if err != nil {
+			return err
+		}
+		for i, value := range wanted {
+			wanted[i] = map[string]any{field: value}
+		}
+		q.add("or", wanted)
+		return nil
+	}
+}
+
+func readAll(values []string, read func(string) (any, error)) ([]any, error) {
+	parts, err := split(values)
+	if err != nil {
+		return nil, err
+	}
+	wanted := make([]any, len(parts))
+	for i, part := range parts {
+		if wanted[i], err = read(part); err != nil {
+			return nil, err
+		}
+	}
+	return wanted, nil
+}
+
+// bound is one end of a range of times.
+func bound(field, operator string) parameter {
+	return func(q *worthQuery, values []string) error {
+		value, err := once(values)
+		if err != nil {
+			return err
+		}
+		if _, err := models.ParseTime(value); err != nil {
+			return err
+		}
+		q.add(field, map[string]any{operator: value})
+		return nil
+	}
+}
+
+func text(value string) (any, error) { return value, nil }
+
+func id(value string) (any, error) {
+	id, err := models.ParseID(value)
+	return string(id), err
+}
+
+func boolean(value string) (any, error) {
+	if value != "true" && value != "false" {
+		return nil, models.Errorf(models.CodeBadUserInput, "%s is neither true nor false", models.Quote(value))
+	}
+	return value == "true", nil
+}
+
+func userStatus(value string) (any, error) {
+	var status models.UserStatus
+	err := status.UnmarshalGQL(value)
+	return value, err
+}
+
+// instant is a time as a record shows it, which is the whole millisecond.
+func instant(value string) (any, error) {
+	t, err := models.ParseTime(value)
+	if err != nil {
+		return nil, err
+	}
+	first := t.Truncate(time.Millisecond)
+	last := first.Add(time.Millisecond - time.Microsecond)
+	return map[string]any{"gte": first.Format(time.RFC3339Nano), "lte": last.Format(time.RFC3339Nano)}, nil
+}

@@ -1,0 +1,134 @@
+package rest
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"strconv"
+
+	"roster/models"
+)
+
+// worth answers as the document "Get Customer Users" of Worth's Auth Service says.
+type worth struct {
+	runner runner
+}
+
+// NewWorth makes Worth's API, which belongs at [WorthPrefix].
+func NewWorth(config Config) *API {
+	endpoints := &worth{runner{config.Executor, config.Timeout}}
+	api := &API{
+		prefix: WorthPrefix,
+		routes: []route{
+			{pattern: "customers/{customerID}/users", serve: endpoints.users},
+			{pattern: "customers/{customerID}/users/{userID}", serve: endpoints.user},
+		},
+		status:   worthStatus,
+		missing:  "ERR_NOT_FOUND",
+		method:   "ERR_METHOD_NOT_ALLOWED",
+		envelope: worthEnvelope,
+	}
+	return api.start(config)
+}
+
+// worthAnswer is the body of every answer that is not an error.
+type worthAnswer struct {
+	Status  string `json:"status"`
+	Message string `json:"message"`
+	Data    any    `json:"data"`
+}
+
+// worthPage is the data of the list. That total_items is a text is what the document says.
+type worthPage struct {
+	Records    json.RawMessage `json:"records"`
+	TotalPages int             `json:"total_pages"`
+	TotalItems string          `json:"total_items"`
+}
+
+// users is GET customers/{customerID}/users.
+func (a *worth) users(w http.ResponseWriter, r *http.Request, path []string) error {
+	customer, err := pathID("customerID", path[0])
+	if err != nil {
+		return err
+	}
+	variables, err := worthVariables(r.URL.RawQuery)
+	if err != nil {
+		return err
+	}
+	variables["customer"] = string(customer)
+	var answer struct {
+		Customer *struct {
+			Users struct {
+				Records    json.RawMessage `json:"records"`
+				TotalPages int             `json:"total_pages"`
+				TotalItems int             `json:"total_items"`
+			}
+		}
+	}
+	if err := a.runner.run(r.Context(), worthUsersDocument, variables, &answer); err != nil {
+		return err
+	}
+	if answer.Customer == nil {
+		return noCustomer(string(customer))
+	}
+	users := answer.Customer.Users
+	writeWorth(w, worthPage{users.Records, users.TotalPages, strconv.Itoa(users.TotalItems)})
+	return nil
+}
+
+// user is GET customers/{customerID}/users/{userID}.
+func (a *worth) user(w http.ResponseWriter, r *http.Request, path []string) error {
+	customer, err := pathID("customerID", path[0])
+	if err != nil {
+		return err
+	}
+	user, err := pathID("userID", path[1])
+	if err != nil {
+		return err
+	}
+	if err := noParameters(r.URL.RawQuery); err != nil {
+		return err
+	}
+	var answer struct {
+		Customer *struct{ User json.RawMessage }
+	}
+	variables := map[string]any{"customer": string(customer), "user": string(user)}
+	if err := a.runner.run(r.Context(), worthUserDocument, variables, &answer); err != nil {
+		return err
+	}
+	switch {
+	case answer.Customer == nil:
+		return noCustomer(string(customer))
+	case string(answer.Customer.User) == "null":
+		return models.Errorf(models.CodeNotFound, "This customer has no user %s.", user)
+	}
+	writeWorth(w, answer.Customer.User)
+	return nil
+}
+
+// writeWorth sends an answer with its ETag.
+func writeWorth(w http.ResponseWriter, data any) {
+	writeTagged(w, jsonType, encode(worthAnswer{Status: "success", Message: "Success", Data: data}))
+}
+
+// writeTagged sends a whole answer with a strong ETag: the same bytes always
+// have the same tag. [Compress] answers If-None-Match by it.
+func writeTagged(w http.ResponseWriter, contentType string, body []byte) {
+	sum := sha256.Sum256(body)
+	w.Header().Set("ETag", `"`+base64.RawURLEncoding.EncodeToString(sum[:16])+`"`)
+	write(w, http.StatusOK, contentType, body)
+}
+
+// pathID reads a UUID of the path.
+func pathID(name, value string) (models.ID, error) {
+	id, err := models.ParseID(value)
+	if err != nil {
+		return "", models.Errorf(models.CodeBadUserInput, "%s: %s", name, err)
+	}
+	return id, nil
+}
+
+func noCustomer(id string) error {
+	return models.Errorf(models.CodeNotFound, "There is no customer %s.", id)
+}
