@@ -1,0 +1,106 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+
+	"roster/db"
+)
+
+// importCommand is "roster import".
+type importCommand struct {
+	databaseSettings `embed:""`
+	File             string `arg:"" help:"The document to read, or - for standard input."`
+	From             string `required:"" enum:"worth,testinium" placeholder:"SYSTEM" help:"The system whose documented answer the file holds: worth or testinium."`
+	Customer         string `placeholder:"ID" help:"The customer of the users, by UUID or number; it is created when it is not there. Required for worth, whose documents do not name it."`
+	CustomerName     string `placeholder:"NAME" help:"The name of a customer that has to be created and that the document gives no name."`
+	DryRun           bool   `help:"Check everything and write nothing."`
+	Rejects          string `placeholder:"FILE" help:"Write the rejected rows to this file; without it they go to standard error."`
+}
+
+// Run imports the document and prints a summary. Rows that are rejected make it
+// fail once everything else is in.
+func (c *importCommand) Run(ctx context.Context, p *process) (err error) {
+	document, size, err := c.open(p.stdin)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, document.Close()) }()
+	database, err := db.Open(ctx, c.URL, db.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, database.Close()) }()
+	if err := requireSchema(ctx, database); err != nil {
+		return err
+	}
+	rejects := p.stderr
+	if c.Rejects != "" {
+		file, err := os.Create(c.Rejects)
+		if err != nil {
+			return fmt.Errorf("--rejects: %w", err)
+		}
+		defer func() { err = errors.Join(err, file.Close()) }()
+		rejects = file
+	}
+	bar := progress(p.stderr, size)
+	summary, err := database.Import(ctx, db.Source(c.From), bufio.NewReader(document), db.ImportOptions{
+		Customer:     c.Customer,
+		CustomerName: c.CustomerName,
+		DryRun:       c.DryRun,
+		Progress:     func(_, bytes int64) { _ = bar.Set64(bytes) }, // a bar that cannot be drawn is no reason to stop
+		Reject:       func(rejection db.Rejection) { fmt.Fprintln(rejects, rejection) },
+	})
+	_ = bar.Clear() // as above
+	c.summarize(p.stdout, summary)
+	if err != nil {
+		return err
+	}
+	if summary.Rejected > 0 {
+		return fmt.Errorf("%d of %d rows were rejected", summary.Rejected, summary.Rows)
+	}
+	return nil
+}
+
+// open gives the document and its size, -1 when that cannot be told.
+func (c *importCommand) open(stdin io.Reader) (io.ReadCloser, int64, error) {
+	if c.File == "-" {
+		return io.NopCloser(stdin), -1, nil
+	}
+	file, err := os.Open(c.File)
+	if err != nil {
+		return nil, 0, err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return nil, 0, errors.Join(err, file.Close())
+	}
+	return file, info.Size(), nil
+}
+
+// progress draws a bar on a terminal, and nothing elsewhere.
+func progress(w io.Writer, size int64) *progressbar.ProgressBar {
+	file, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(file.Fd())) {
+		return progressbar.DefaultBytesSilent(size, "importing")
+	}
+	return progressbar.DefaultBytes(size, "importing")
+}
+
+func (c *importCommand) summarize(w io.Writer, s db.ImportSummary) {
+	did := "imported"
+	if c.DryRun {
+		did = "would import"
+	}
+	fmt.Fprintf(w, "%s %d rows: %d users created, %d updated, %d unchanged; %d rows rejected\n",
+		did, s.Rows, s.UsersCreated, s.UsersUpdated, s.UsersUnchanged, s.Rejected)
+	fmt.Fprintf(w, "customers: %d created, %d updated; subroles: %d created, %d updated; authorities: %d created, %d updated\n",
+		s.CustomersCreated, s.CustomersUpdated, s.SubrolesCreated, s.SubrolesUpdated, s.AuthoritiesCreated, s.AuthoritiesUpdated)
+}

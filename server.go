@@ -1,0 +1,203 @@
+// Command roster serves the users of customers over GraphQL, over the two REST
+// endpoints that legacy clients call, and in GraphiQL for people.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"roster/auth"
+	"roster/db"
+	"roster/graph"
+	"roster/graphiql"
+	"roster/rest"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A second signal ends the process at once.
+	context.AfterFunc(ctx, stop)
+	if err := run(ctx, os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "roster:", err)
+		os.Exit(1)
+	}
+}
+
+// process is what a command gets of the world around it.
+type process struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+// run is the whole program apart from exit codes and signals: it ends when the
+// command is done or ctx is.
+func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) error {
+	command, err := parse(args, getenv, stdout, stderr)
+	if errors.Is(err, errHelp) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	command.BindTo(ctx, (*context.Context)(nil))
+	return command.Run(&process{stdin, stdout, stderr})
+}
+
+// server answers HTTP requests from one database.
+type server struct {
+	settings *serverSettings
+	log      *slog.Logger
+	db       *db.DB
+	verifier *auth.Verifier
+	executor *graph.Executor
+	page     graphiql.Page
+	draining atomic.Bool
+}
+
+// newServer puts a server together.
+func newServer(settings *serverSettings, verifier *auth.Verifier, database *db.DB, page graphiql.Page, log *slog.Logger) (*server, error) {
+	graphSettings, err := settings.graph()
+	if err != nil {
+		return nil, err
+	}
+	return &server{
+		settings: settings,
+		log:      log,
+		db:       database,
+		verifier: verifier,
+		executor: graph.NewExecutor(database, log, graphSettings),
+		page:     page,
+	}, nil
+}
+
+// routes is everything that the server answers.
+func (s *server) routes() http.Handler {
+	graphQL := graph.NewHandler(s.executor, s.settings.MaxBody)
+	legacy := rest.Config{
+		Executor:        s.executor,
+		Authenticate:    s.verifier.Middleware,
+		Log:             s.log,
+		Timeout:         s.settings.RequestTimeout,
+		DeprecatedSince: s.settings.LegacyDeprecatedSince,
+	}
+	if s.settings.LegacyCredentials {
+		legacy.Credentials = s.db
+	}
+
+	mux := http.NewServeMux()
+	mux.Handle("/graphql", rest.Compress(s.limitTime(s.verifier.Middleware(graphQL.Refuse)(graphQL))))
+	mux.Handle("GET /schema.graphqls", graph.SchemaHandler())
+	mux.Handle("/openapi.json", rest.OpenAPI())
+	mux.Handle("/docs/", rest.Docs())
+	mux.HandleFunc("GET /healthz", s.healthz)
+	mux.HandleFunc("GET /readyz", s.readyz)
+	if s.settings.GraphiQL {
+		mux.Handle("/graphiql/", http.StripPrefix("/graphiql", graphiql.Handler(s.page)))
+		mux.Handle("GET /{$}", http.RedirectHandler("/graphiql/", http.StatusFound))
+	}
+	root := below(rest.WorthPrefix, rest.NewWorth(legacy), below(rest.TestiniumPrefix, rest.NewTestinium(legacy), mux))
+	return s.identify(s.record(s.recover(rest.CORS(s.settings.CORSOrigins)(root))))
+}
+
+// below sends whatever begins with prefix to handler. A mux would answer a path
+// like /a/../b by a redirect of its own; the legacy APIs answer all that is
+// below their prefix in their own form.
+func below(prefix string, handler, otherwise http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, prefix) {
+			r.Pattern = prefix
+			handler.ServeHTTP(w, r)
+			return
+		}
+		otherwise.ServeHTTP(w, r)
+	})
+}
+
+// listen opens the address that the settings name.
+func (s *server) listen(ctx context.Context) (net.Listener, error) {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", s.settings.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on %s: %w", s.settings.Listen, err)
+	}
+	return listener, nil
+}
+
+// serve answers requests on listener until ctx is done. Then it refuses new ones
+// and gives the running ones the grace time to end.
+func (s *server) serve(ctx context.Context, listener net.Listener) error {
+	server := &http.Server{
+		Handler:           s.routes(),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       s.settings.RequestTimeout,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(listener) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+
+	s.draining.Store(true)
+	s.log.Info("stopping", "grace", s.settings.GraceTime)
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.settings.GraceTime)
+	defer cancel()
+	if err := server.Shutdown(grace); err != nil {
+		return errors.Join(errors.New("requests were still running when the grace time was over"), server.Close())
+	}
+	return nil
+}
+
+// maxHeaderBytes is room for a token of 8 KiB and what browsers add.
+const maxHeaderBytes = 16 << 10
+
+// healthz tells that the process lives. It never asks the database: a process
+// that is restarted because its database is away helps nobody.
+func (s *server) healthz(w http.ResponseWriter, _ *http.Request) {
+	plain(w, http.StatusOK, "ok")
+}
+
+// readyz tells whether the server can answer: it is not stopping, the database
+// answers, and the schema is current.
+func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
+	if s.draining.Load() {
+		plain(w, http.StatusServiceUnavailable, "stopping")
+		return
+	}
+	if !s.verifier.Ready() {
+		plain(w, http.StatusServiceUnavailable, "no key to verify tokens with could be loaded yet")
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	defer cancel()
+	switch err := s.db.CheckSchema(ctx); {
+	case errors.Is(err, db.ErrSchemaNotCurrent):
+		plain(w, http.StatusServiceUnavailable, "the schema of the database is not current")
+	case err != nil:
+		plain(w, http.StatusServiceUnavailable, "the database does not answer")
+	default:
+		plain(w, http.StatusOK, "ready")
+	}
+}
+
+func plain(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, text+"\n") // the client is gone: there is nobody to tell
+}

@@ -1,0 +1,224 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"roster/auth"
+	"roster/db"
+	"roster/graph"
+)
+
+// commandLine is the one table of commands, flags, environment variables and
+// help texts. -h prints it, and a test holds README.md to it.
+type commandLine struct {
+	Demo    demoCommand    `cmd:"" help:"Start a server on a throw-away database filled with examples. Nothing has to be set."`
+	Serve   serveCommand   `cmd:"" help:"Start the server."`
+	Migrate migrateCommand `cmd:"" help:"Bring the schema of the database up to date."`
+	Import  importCommand  `cmd:"" help:"Read users from a document of a legacy system."`
+	Token   tokenCommand   `cmd:"" help:"Sign a token with the configured secret, for development."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+// databaseSettings name the database.
+type databaseSettings struct {
+	URL string `name:"database-url" env:"DATABASE_URL" default:"sqlite:roster.db" placeholder:"URL" help:"The database: sqlite:PATH or postgres://..."`
+}
+
+// secretSettings are what signs a token with a shared key.
+type secretSettings struct {
+	Secret   string `name:"jwt-secret" env:"ROSTER_JWT_SECRET" placeholder:"KEY" help:"Key of tokens signed with HS256, HS384 or HS512; 32 bytes or more."`
+	Issuer   string `name:"jwt-issuer" env:"ROSTER_JWT_ISSUER" placeholder:"NAME" help:"The iss that a token must have. Required."`
+	Audience string `name:"jwt-audience" env:"ROSTER_JWT_AUDIENCE" placeholder:"NAME" help:"The aud that a token must have. Required."`
+}
+
+// tokenSettings say which tokens are accepted.
+type tokenSettings struct {
+	secretSettings   `embed:""`
+	PublicKeyFile    string `name:"jwt-public-key-file" env:"ROSTER_JWT_PUBLIC_KEY_FILE" placeholder:"FILE" help:"PEM file with the public key of tokens: RSA (2048 bits or more), EC or Ed25519."`
+	JWKSURL          string `name:"jwt-jwks-url" env:"ROSTER_JWT_JWKS_URL" placeholder:"URL" help:"Address of a JSON Web Key Set with the public keys of tokens."`
+	CustomerClaim    string `name:"jwt-customer-claim" env:"ROSTER_JWT_CUSTOMER_CLAIM" default:"customer_id" placeholder:"PATH" help:"Dotted path of the claim that names the caller's customers."`
+	AuthoritiesClaim string `name:"jwt-authorities-claim" env:"ROSTER_JWT_AUTHORITIES_CLAIM" default:"authorities" placeholder:"PATH" help:"Dotted path of the claim that lists the caller's authorities."`
+}
+
+// serverSettings are what every server has, the demo included.
+type serverSettings struct {
+	Listen                string        `env:"ROSTER_LISTEN" default:"127.0.0.1:8080" placeholder:"ADDRESS" help:"Address to listen on."`
+	GraphiQL              bool          `name:"graphiql" env:"ROSTER_GRAPHIQL" default:"true" negatable:"" help:"Serve GraphiQL at /graphiql/."`
+	Introspection         bool          `env:"ROSTER_INTROSPECTION" default:"true" negatable:"" help:"Answer questions about the schema."`
+	TrustedDocuments      string        `env:"ROSTER_TRUSTED_DOCUMENTS" placeholder:"FILE" help:"Run only the GraphQL documents of this manifest, a JSON object from id to document."`
+	LegacyCredentials     bool          `env:"ROSTER_LEGACY_CREDENTIALS" help:"Show accessToken and vcsPassword in the Testinium endpoint."`
+	LegacyDeprecatedSince time.Time     `env:"ROSTER_LEGACY_DEPRECATED_SINCE" format:"2006-01-02" placeholder:"DATE" help:"Announce with every answer of the legacy endpoints that they are deprecated since this day, such as 2026-12-31."`
+	CORSOrigins           []string      `name:"cors-origin" env:"ROSTER_CORS_ORIGIN" placeholder:"ORIGIN" help:"An origin whose scripts may call from a browser, or *. Can be repeated."`
+	RequestTimeout        time.Duration `env:"ROSTER_REQUEST_TIMEOUT" default:"10s" placeholder:"TIME" help:"The longest that one answer may take."`
+	GraceTime             time.Duration `env:"ROSTER_GRACE_TIME" default:"10s" placeholder:"TIME" help:"How long running requests may take to end when the server stops."`
+	MaxBody               int64         `env:"ROSTER_MAX_BODY" default:"65536" placeholder:"BYTES" help:"The largest request body."`
+	MaxTokens             int           `env:"ROSTER_MAX_TOKENS" default:"1000" placeholder:"N" help:"The most tokens of a GraphQL document."`
+	MaxDepth              int           `env:"ROSTER_MAX_DEPTH" default:"12" placeholder:"N" help:"The most levels of fields in a GraphQL document."`
+	MaxSelections         int           `env:"ROSTER_MAX_SELECTIONS" default:"1000" placeholder:"N" help:"The most fields of a GraphQL document, its fragments expanded."`
+	MaxCost               int           `env:"ROSTER_MAX_COST" default:"10000" placeholder:"N" help:"The most that a GraphQL document may cost."`
+}
+
+// validate names every setting that is out of range.
+func (s *serverSettings) validate() error {
+	var errs []error
+	for _, setting := range []struct {
+		name  string
+		value time.Duration
+	}{{"--request-timeout", s.RequestTimeout}, {"--grace-time", s.GraceTime}} {
+		if setting.value <= 0 {
+			errs = append(errs, fmt.Errorf("%s is %s; it must be more than 0", setting.name, setting.value))
+		}
+	}
+	for _, setting := range []struct {
+		name  string
+		value int
+	}{
+		{"--max-body", int(s.MaxBody)}, {"--max-tokens", s.MaxTokens}, {"--max-depth", s.MaxDepth},
+		{"--max-selections", s.MaxSelections}, {"--max-cost", s.MaxCost},
+	} {
+		if setting.value < 1 {
+			errs = append(errs, fmt.Errorf("%s is %d; it must be at least 1", setting.name, setting.value))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *serverSettings) graph() (graph.Settings, error) {
+	settings := graph.Settings{
+		Limits:        graph.Limits{Tokens: s.MaxTokens, Depth: s.MaxDepth, Selections: s.MaxSelections, Cost: s.MaxCost},
+		Introspection: s.Introspection,
+		CacheBytes:    documentCacheBytes,
+	}
+	if s.TrustedDocuments == "" {
+		return settings, nil
+	}
+	manifest, err := os.ReadFile(s.TrustedDocuments)
+	if err != nil {
+		return settings, fmt.Errorf("--trusted-documents: %w", err)
+	}
+	if settings.Trusted, err = graph.ParseTrustedDocuments(manifest); err != nil {
+		return settings, fmt.Errorf("--trusted-documents: %w", err)
+	}
+	return settings, nil
+}
+
+// documentCacheBytes bounds the memory for parsed GraphQL documents.
+const documentCacheBytes = 16 << 20
+
+func (s *serverSettings) database(readOnly bool) db.Options {
+	// The database gives up a little earlier than the request, so that its own
+	// error is the one that is shown and logged.
+	return db.Options{ReadOnly: readOnly, StatementTimeout: s.RequestTimeout * 9 / 10}
+}
+
+// issuer gives the one issuer that the settings describe.
+func (s *tokenSettings) issuer() (auth.Issuer, error) {
+	issuer := auth.Issuer{
+		Name:             s.Issuer,
+		Audience:         s.Audience,
+		Secret:           []byte(s.Secret),
+		JWKSURL:          s.JWKSURL,
+		CustomerClaim:    s.CustomerClaim,
+		AuthoritiesClaim: s.AuthoritiesClaim,
+	}
+	if s.PublicKeyFile != "" {
+		pem, err := os.ReadFile(s.PublicKeyFile)
+		if err != nil {
+			return issuer, fmt.Errorf("--jwt-public-key-file: %w", err)
+		}
+		if len(pem) == 0 {
+			return issuer, fmt.Errorf("--jwt-public-key-file: %s is empty; a PEM file is expected", s.PublicKeyFile)
+		}
+		issuer.PublicKeyPEM = pem
+	}
+	return issuer, nil
+}
+
+// errHelp means that help was printed and nothing else is to be done.
+var errHelp = errors.New("help was printed")
+
+// parse reads the command line, completed from the environment.
+func parse(args []string, getenv func(string) string, stdout, stderr io.Writer) (*kong.Context, error) {
+	var commands commandLine
+	exited := false
+	parser, err := kong.New(&commands,
+		kong.Name("roster"),
+		kong.Description("A GraphQL API over customer users.\n\nTry it: roster demo"),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(int) { exited = true }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.ValueFormatter(describeFlag),
+		kong.Resolvers(environment(getenv)),
+	)
+	if err != nil {
+		return nil, err
+	}
+	// kong would read the process's own environment, and show the value of a
+	// variable that it cannot parse, which may be a secret.
+	for _, flag := range parser.Model.AllFlags(true) {
+		for _, f := range flag {
+			f.Tag.Envs = nil
+		}
+	}
+	for _, command := range parser.Model.Children {
+		for _, f := range command.Flags {
+			f.Tag.Envs = nil
+		}
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	parsed, err := parser.Parse(args)
+	if exited {
+		return nil, errHelp
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w\nroster --help lists the commands and their flags", err)
+	}
+	return parsed, nil
+}
+
+// describeFlag adds the environment variable and the default to a flag's help.
+func describeFlag(value *kong.Value) string {
+	help := value.Help
+	if value.Flag == nil {
+		return help
+	}
+	var notes []string
+	if value.HasDefault {
+		notes = append(notes, "default "+value.Default)
+	}
+	notes = append(notes, value.Flag.Envs...)
+	if len(notes) > 0 {
+		help += " (" + strings.Join(notes, ", ") + ")"
+	}
+	return help
+}
+
+// environment completes the flags from environment variables. For each variable
+// X there is also X_FILE, which names a file that holds the value, as container
+// platforms hand over secrets.
+func environment(getenv func(string) string) kong.Resolver {
+	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+		for _, name := range flag.Envs {
+			if value := getenv(name); value != "" {
+				return value, nil
+			}
+			if path := getenv(name + "_FILE"); path != "" {
+				value, err := os.ReadFile(path)
+				if err != nil {
+					return nil, fmt.Errorf("%s_FILE: %w", name, err)
+				}
+				return strings.TrimRight(string(value), "\r\n"), nil
+			}
+		}
+		return nil, nil
+	})
+}
