@@ -112,7 +112,7 @@ func capErrors(list gqlerror.List) gqlerror.List {
 	if len(list) > maxErrors {
 		capped = append(gqlerror.List{}, list[:maxErrors]...)
 		capped = append(capped, &gqlerror.Error{
-			Message:    fmt.Sprintf("%d more errors are not listed", len(list)-maxErrors),
+			Message:    fmt.Sprintf("%d or more errors are not listed", len(list)-maxErrors),
 			Extensions: map[string]any{"code": list[maxErrors].Extensions["code"]},
 		})
 	}

@@ -51,6 +51,7 @@ func NewExecutor(store Store, log *slog.Logger, settings Settings) *Executor {
 	}
 	x.gqlgen.SetErrorPresenter(presenter(log))
 	x.gqlgen.SetRecoverFunc(recoverFrom(log))
+	x.gqlgen.SetDefaultRulesFn(boundedRules)
 	x.gqlgen.SetParserTokenLimit(settings.Limits.Tokens)
 	x.gqlgen.SetDisableSuggestion(!settings.Introspection)
 	x.gqlgen.SetQueryCache(documentCache{newCache[*ast.QueryDocument](settings.CacheBytes)})
@@ -117,11 +118,7 @@ func (x *Executor) run(ctx context.Context, request Request) Response {
 		}
 	}
 	ctx = graphql.StartOperationTrace(ctx)
-	operation, listErr := x.gqlgen.CreateOperationContext(ctx, &graphql.RawParams{
-		Query:         request.Query,
-		OperationName: request.OperationName,
-		Variables:     request.Variables,
-	})
+	operation, listErr := x.prepare(ctx, request)
 	if len(listErr) > 0 {
 		return Response{Errors: capErrors(x.classify(operation, listErr))}
 	}
@@ -147,6 +144,24 @@ func (x *Executor) run(ctx context.Context, request Request) Response {
 		return x.refuse(ctx, &models.Error{Code: models.CodeTimeout, Message: "The answer took too long.", Err: context.Cause(ctx)})
 	}
 	return Response{Data: answer.Data, Errors: capErrors(answer.Errors), Cost: cost}
+}
+
+// prepare parses and validates a document and coerces its variables.
+func (x *Executor) prepare(ctx context.Context, request Request) (operation *graphql.OperationContext, list gqlerror.List) {
+	defer func() {
+		switch ended := recover().(type) {
+		case nil:
+		case tooManyErrors:
+			operation, list = &graphql.OperationContext{}, ended.list
+		default:
+			panic(ended)
+		}
+	}()
+	return x.gqlgen.CreateOperationContext(ctx, &graphql.RawParams{
+		Query:         request.Query,
+		OperationName: request.OperationName,
+		Variables:     request.Variables,
+	})
 }
 
 // refuse answers a request that does not run.

@@ -297,7 +297,7 @@ func TestErrorsAreCapped(t *testing.T) {
 	}
 	query.WriteString("}")
 	response := newExecutor(dbtest.Open(t, db.SQLite)).Execute(as(t, "member"), graph.Request{Query: query.String()})
-	if len(response.Errors) != 11 || !strings.Contains(response.Errors[10].Message, "30 more errors") {
+	if len(response.Errors) != 11 || !strings.Contains(response.Errors[10].Message, "30 or more errors") {
 		t.Errorf("got %d errors, the last one: %v", len(response.Errors), response.Errors[len(response.Errors)-1])
 	}
 }

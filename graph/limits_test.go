@@ -1,0 +1,173 @@
+package graph_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"roster/db"
+	"roster/db/dbtest"
+	"roster/graph"
+)
+
+// levels makes a document of n fragments that each spread the next one twice:
+// 2^n fields once they are expanded.
+func levels(n int) string {
+	var query strings.Builder
+	query.WriteString("{ viewer { ...F0 } }")
+	for level := range n {
+		fmt.Fprintf(&query, " fragment F%d on Viewer { ...F%d ...F%d }", level, level+1, level+1)
+	}
+	fmt.Fprintf(&query, " fragment F%d on Viewer { subject }", n)
+	return query.String()
+}
+
+// Documents made to take long. Each is refused for the reason that it should be,
+// and the refusal is small. How fast is measured by BenchmarkRefusals.
+var hostileDocuments = map[string]struct{ query, code string }{
+	"fragments that double":      {levels(60), "MAX_RECURSIVE_SELECTIONS_EXCEEDED"},
+	"many aliases":               {"{ " + strings.Repeat("a: viewer { subject } ", 160) + "}", ""},
+	"different aliases":          {aliases(60, `customers(first: 100) { nodes { id } }`), "COMPLEXITY_LIMIT_EXCEEDED"},
+	"spreads of nothing much":    {"{ " + strings.Repeat("...{viewer{subject}} ", 140) + "}", ""},
+	"a fragment cycle":           {"{ viewer { ...A } } fragment A on Viewer { ...B } fragment B on Viewer { ...A }", "GRAPHQL_VALIDATION_FAILED"},
+	"too many tokens":            {"{ " + strings.Repeat("viewer { subject } ", 400) + "}", "GRAPHQL_PARSE_FAILED"},
+	"directives":                 {"{ viewer { subject " + strings.Repeat("@include(if: true) ", 120) + "} }", "GRAPHQL_VALIDATION_FAILED"},
+	"nested lists in a value":    {"{ customers(search: " + strings.Repeat("[", 480) + strings.Repeat("]", 480) + ") { totalCount } }", "GRAPHQL_VALIDATION_FAILED"},
+	"nested fields":              {strings.Repeat("{ node(id: 1) ", 100) + strings.Repeat("}", 100), "GRAPHQL_VALIDATION_FAILED"},
+	"nested pages":               {nestedPages(4), "MAX_RECURSIVE_SELECTIONS_EXCEEDED"},
+	"pages of pages":             {`{ customers(first: 100) { nodes { users(first: 100) { nodes { id } } } } }`, "COMPLEXITY_LIMIT_EXCEEDED"},
+	"pages of pages by variable": {`query ($n: Int = 100) { customers(first: $n) { nodes { users(page: {size: $n}) { nodes { id } } } } }`, "COMPLEXITY_LIMIT_EXCEEDED"},
+	"introspection of itself":    {"{ __schema { types { fields { type { fields { type { fields { type { fields { name } } } } } } } } } }", "GRAPHQL_VALIDATION_FAILED"},
+	"a long name":                {"{ " + strings.Repeat("x", 60_000) + " }", "GRAPHQL_VALIDATION_FAILED"},
+	"many unknown fields":        {"{ viewer { " + numbered("f%d ", 900) + "} }", "GRAPHQL_VALIDATION_FAILED"},
+	"many conflicting fields":    {"{ viewer { " + numbered("a: subject a: expiresAt ", 160) + "} }", "GRAPHQL_VALIDATION_FAILED"},
+	"many unused variables":      {"query (" + numbered("$v%d: Int ", 240) + ") { viewer { subject } }", "GRAPHQL_VALIDATION_FAILED"},
+	"many operations":            {numbered("query Q%d { viewer { subject } } ", 120), "OPERATION_RESOLUTION_FAILURE"},
+	"a long alias of what fails": {`{ ` + strings.Repeat("x", 30_000) + `: customer(id: "x") { id } }`, "BAD_USER_INPUT"},
+}
+
+func numbered(format string, n int) string {
+	var text strings.Builder
+	for i := range n {
+		if strings.Contains(format, "%d") {
+			fmt.Fprintf(&text, format, i)
+		} else {
+			text.WriteString(format)
+		}
+	}
+	return text.String()
+}
+
+func aliases(n int, field string) string {
+	var query strings.Builder
+	query.WriteString("{ ")
+	for i := range n {
+		fmt.Fprintf(&query, "a%d: %s ", i, field)
+	}
+	return query.String() + "}"
+}
+
+func nestedPages(n int) string {
+	return `{ customers { nodes ` + strings.Repeat(`{ users { nodes { customer `, n) + `{ id }` + strings.Repeat(` } } }`, n) + ` } }`
+}
+
+func TestHostileDocumentsAreRefused(t *testing.T) {
+	executor := newExecutor(dbtest.Open(t, db.SQLite))
+	for name, hostile := range hostileDocuments {
+		response := executor.Execute(as(t, "member"), graph.Request{Query: hostile.query})
+		var code any
+		if len(response.Errors) > 0 {
+			code = response.Errors[0].Extensions["code"]
+		}
+		if hostile.code == "" && code != nil || hostile.code != "" && code != hostile.code {
+			t.Errorf("%s: got %v %.300v, want %s", name, code, response.Errors, hostile.code)
+		}
+		data, err := json.Marshal(response.Errors)
+		if err != nil || len(data) > 64<<10 {
+			t.Errorf("%s: the refusal has %d bytes, %v", name, len(data), err)
+		}
+	}
+}
+
+// BenchmarkRefusals tells how long each hostile document keeps the server busy.
+func BenchmarkRefusals(b *testing.B) {
+	executor := newExecutor(dbtest.Open(b, db.SQLite))
+	for name, hostile := range hostileDocuments {
+		b.Run(name, func(b *testing.B) {
+			var slowest time.Duration
+			for b.Loop() {
+				began := time.Now()
+				executor.Execute(as(b, "member"), graph.Request{Query: hostile.query})
+				slowest = max(slowest, time.Since(began))
+			}
+			b.ReportMetric(float64(slowest.Microseconds())/1000, "ms-max")
+		})
+	}
+}
+
+// What GraphiQL asks at start, and the largest page a dashboard would ask for,
+// pass with the defaults.
+func TestSensibleDocumentsPass(t *testing.T) {
+	database := dbtest.Open(t, db.SQLite)
+	dbtest.Fill(t, database, fixture())
+	executor := newExecutor(database)
+	for name, query := range map[string]string{
+		"introspection": introspectionQuery,
+		"dashboard": `query Dashboard { viewer { subject authorities } customerByNumber(number: 1) { id name subroles { id code displayName }
+			users(page: {number: 1, size: 100}, filter: {search: "a", status: {in: [ACTIVE, INVITED]}}, orderBy: {field: NAME, direction: ASC}) {
+				totalCount totalPages pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
+				nodes { id number username firstName lastName email mobile userType status enabled isEmailVerified isFirstLogin
+					accountNonExpired accountNonLocked credentialsNonExpired createdAt createdBy updatedAt updatedBy lastPasswordResetAt extAuthRefId
+					subrole { id code displayName label description } authorities { id name cleanName } } } } }`,
+	} {
+		response := executor.Execute(as(t, "member"), graph.Request{Query: query})
+		if len(response.Errors) > 0 {
+			t.Errorf("%s: %v", name, response.Errors)
+		}
+		t.Logf("%s costs %d", name, response.Cost)
+	}
+}
+
+// introspectionQuery is the one of the GraphQL reference implementation, which GraphiQL sends.
+const introspectionQuery = `query IntrospectionQuery {
+  __schema { description queryType { name kind } mutationType { name kind } subscriptionType { name kind }
+    types { ...FullType }
+    directives { name description isRepeatable locations args(includeDeprecated: true) { ...InputValue } } } }
+fragment FullType on __Type { kind name description specifiedByURL isOneOf
+  fields(includeDeprecated: true) { name description args(includeDeprecated: true) { ...InputValue } type { ...TypeRef } isDeprecated deprecationReason }
+  inputFields(includeDeprecated: true) { ...InputValue }
+  interfaces { ...TypeRef }
+  enumValues(includeDeprecated: true) { name description isDeprecated deprecationReason }
+  possibleTypes { ...TypeRef } }
+fragment InputValue on __InputValue { name description type { ...TypeRef } defaultValue isDeprecated deprecationReason }
+fragment TypeRef on __Type { kind name ofType { kind name ofType { kind name ofType { kind name ofType { kind name ofType { kind name ofType { kind name
+  ofType { kind name ofType { kind name ofType { kind name } } } } } } } } } }`
+
+// Long, odd and foreign texts are searched for like any other.
+func TestOddSearches(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, database *db.DB) {
+		dbtest.Fill(t, database, fixture())
+		executor := newExecutor(database)
+		for name, search := range map[string]string{
+			"emoji": "👩🏽‍💻", "right to left": "مريم", "10,000 letters": strings.Repeat("x", 10_000), "10,000 dotted": strings.Repeat("İ", 10_000),
+			"signs": `%_!\'"?$1;--`, "spaces": " \t\n\u00a0", "combining": strings.Repeat("\u0301", 500),
+		} {
+			response := executor.Execute(as(t, "member"), graph.Request{
+				Query:     `query ($s: String) { customerByNumber(number: 1) { users(filter: {search: $s}) { totalCount nodes { id } } } }`,
+				Variables: map[string]any{"s": search},
+			})
+			if len(response.Errors) > 0 {
+				t.Errorf("%s: %v", name, response.Errors)
+			}
+		}
+		response := executor.Execute(as(t, "member"), graph.Request{
+			Query:     `query ($s: String) { customerByNumber(number: 1) { users(filter: {search: $s}) { totalCount } } }`,
+			Variables: map[string]any{"s": numbered("w%d ", 51)},
+		})
+		if len(response.Errors) != 1 || !strings.Contains(response.Errors[0].Message, "51 conditions; at most 50 are allowed") {
+			t.Errorf("51 words: %v", response.Errors)
+		}
+	})
+}
