@@ -313,6 +313,15 @@ func TestEveryCodeHasAStatus(t *testing.T) {
 			t.Errorf("%s has no status", code)
 		}
 	}
+	docs, err := os.ReadFile("../docs/graphql.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, code := range models.Codes() {
+		if !strings.Contains(string(docs), "| `"+string(code)+"` |") {
+			t.Errorf("docs/graphql.md does not tell of %s", code)
+		}
+	}
 	if graph.HTTPStatus("NEW") != 500 {
 		t.Error("an unknown code must be a 500")
 	}

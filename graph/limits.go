@@ -2,7 +2,6 @@ package graph
 
 import (
 	"math"
-	"strings"
 
 	"github.com/vektah/gqlparser/v2/ast"
 
@@ -39,9 +38,11 @@ const (
 	subrolesSize    = 10 // a customer has a dozen subroles at most
 )
 
-// weight is what a selection set amounts to. The numbers saturate.
+// weight is what a selection set amounts to. The numbers saturate. perRecord is
+// the cost of what is selected once for each record of the list around it; it is
+// kept apart because a fragment can be spread in lists of different sizes.
 type weight struct {
-	depth, selections, cost int
+	depth, selections, cost, perRecord int
 }
 
 // weigher adds up a document. A fragment weighs the same wherever it is spread,
@@ -94,6 +95,7 @@ func (w *weigher) selectionSet(set ast.SelectionSet) weight {
 		total.depth = max(total.depth, part.depth)
 		total.selections = add(total.selections, part.selections)
 		total.cost = add(total.cost, part.cost)
+		total.perRecord = add(total.perRecord, part.perRecord)
 	}
 	return total
 }
@@ -109,33 +111,28 @@ func (w *weigher) fragment(spread *ast.FragmentSpread) weight {
 
 func (w *weigher) field(field *ast.Field) weight {
 	children := w.selectionSet(field.SelectionSet)
-	cost := add(1, multiply(w.size(field), children.cost))
-	if field.Name == "totalCount" || field.Name == "totalPages" {
-		cost = countCost
+	total := weight{depth: add(1, children.depth), selections: add(1, children.selections)}
+	parent := ""
+	if field.ObjectDefinition != nil {
+		parent = field.ObjectDefinition.Name
 	}
-	return weight{
-		depth:      add(1, children.depth),
-		selections: add(1, children.selections),
-		cost:       cost,
-	}
-}
-
-// size is how many records a field can give, by which its selection is multiplied.
-func (w *weigher) size(field *ast.Field) int {
-	if field.ObjectDefinition == nil || strings.HasPrefix(field.ObjectDefinition.Name, "__") {
-		return 1
-	}
-	switch field.ObjectDefinition.Name + "." + field.Name {
+	switch parent + "." + field.Name {
+	case "UserConnection.nodes", "UserConnection.edges", "CustomerConnection.nodes", "CustomerConnection.edges":
+		total.perRecord = add(1, children.cost)
 	case "Query.customers", "Customer.users":
-		return w.pageSize(field)
-	case "Viewer.customers":
-		return models.DefaultPageSize
+		total.cost = add(1, add(children.cost, multiply(w.pageSize(field), children.perRecord)))
+	case "UserConnection.totalCount", "UserConnection.totalPages", "CustomerConnection.totalCount", "CustomerConnection.totalPages":
+		total.cost = countCost
 	case "User.authorities":
-		return authoritiesSize
+		total.cost = add(1, multiply(authoritiesSize, children.cost))
 	case "Customer.subroles":
-		return subrolesSize
+		total.cost = add(1, multiply(subrolesSize, children.cost))
+	case "Viewer.customers":
+		total.cost = add(1, multiply(models.DefaultPageSize, children.cost))
+	default:
+		total.cost = add(1, children.cost)
 	}
-	return 1
+	return total
 }
 
 // pageSize reads the size of a page from the arguments. A value that the

@@ -52,8 +52,8 @@ type Page struct {
 	// Endpoint is the address of the GraphQL API, on the same origin as the
 	// page: the page's policy refuses to connect elsewhere.
 	Endpoint string
-	// Query is the text in the query editor. It wins over a query that the
-	// browser remembers.
+	// Query is the text in the query editor. It takes the place of the tabs
+	// that the browser remembers.
 	Query string
 	// Headers is the text of the Headers tab: a JSON object of request
 	// headers, sent with every request, that for the schema included.
@@ -132,7 +132,7 @@ func write(w http.ResponseWriter, ext string, body []byte) {
 	w.Header().Set("Content-Type", contentTypes[ext])
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	// An error means that the client is gone: there is no one to tell.
-	_, _ = w.Write(body)
+	_, _ = w.Write(body) //nolint:gosec // an embedded file, or the page that the template has escaped
 }
 
 func gunzip(compressed []byte) ([]byte, error) {

@@ -33,7 +33,7 @@ func get(t *testing.T, page graphiql.Page, method, target, acceptEncoding string
 	w := httptest.NewRecorder()
 	http.StripPrefix("/graphiql", graphiql.Handler(page)).ServeHTTP(w, r)
 	res := w.Result()
-	t.Cleanup(func() { res.Body.Close() })
+	t.Cleanup(func() { _ = res.Body.Close() })
 	body, err := io.ReadAll(res.Body)
 	if err != nil {
 		t.Fatal(err)
@@ -145,6 +145,22 @@ func TestFiles(t *testing.T) {
 	}
 }
 
+// Vite lists packages; the build adds what is no package.
+func TestLicensesOfWhatVitePassesOver(t *testing.T) {
+	_, body := get(t, graphiql.Page{}, http.MethodGet, "/LICENSES.md", "")
+	for _, want := range []string{
+		"\n## Roboto 2.137 (Apache-2.0)\n",
+		"Copyright 2011 Google Inc.",
+		"\n## Fira Code 5.002 (OFL-1.1)\n",
+		"Copyright 2014-2020 The Fira Code Project Authors",
+		"\n## Third-party code within monaco-editor\n",
+	} {
+		if !bytes.Contains(body, []byte(want)) {
+			t.Errorf("%q is missing", want)
+		}
+	}
+}
+
 func TestAcceptEncoding(t *testing.T) {
 	tests := map[string]bool{
 		"":                         false,
@@ -223,7 +239,7 @@ func TestHead(t *testing.T) {
 			t.Fatal(err)
 		}
 		body, err := io.ReadAll(res.Body)
-		res.Body.Close()
+		_ = res.Body.Close()
 		if err != nil || res.StatusCode != http.StatusOK || len(body) != 0 || res.ContentLength <= 0 {
 			t.Errorf("%s: status %d, length %d, %d bytes, error %v", target, res.StatusCode, res.ContentLength, len(body), err)
 		}

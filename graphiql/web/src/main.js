@@ -16,6 +16,8 @@ const { endpoint, query, headers } = root.dataset;
 // answers at once; unset, they leave the stored tabs as they were.
 const preset = {};
 if (query) {
+  // GraphiQL would open one more tab whenever the stored ones lack the query.
+  localStorage.removeItem('graphiql:tabState');
   preset.initialQuery = query;
   // Variables kept from another query would be sent along with this one.
   preset.initialVariables = '';
@@ -37,11 +39,20 @@ const fetcher = (params, options) => {
   return send(params, early && headers ? { ...options, headers: JSON.parse(headers) } : options);
 };
 
-createRoot(root).render(
-  createElement(GraphiQL, {
-    fetcher,
-    shouldPersistHeaders: false,
-    storage: storageWithoutHeaders(headers || undefined),
-    ...preset,
-  }),
-);
+// Monaco outlines letters that look like others, and takes the dotless i of
+// Turkish names for one of those. Invisible characters stay outlined. GraphiQL
+// loads Monaco itself, but must wait: no editor may be there before this is set.
+import('monaco-graphql/esm/monaco-editor.js').then(({ editor }) => {
+  editor.onDidCreateEditor((created) => {
+    created.updateOptions({ unicodeHighlight: { ambiguousCharacters: false } });
+  });
+
+  createRoot(root).render(
+    createElement(GraphiQL, {
+      fetcher,
+      shouldPersistHeaders: false,
+      storage: storageWithoutHeaders(headers || undefined),
+      ...preset,
+    }),
+  );
+});
