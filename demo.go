@@ -43,10 +43,13 @@ const (
 )
 
 // demoQuery is what GraphiQL opens with, and the curl line sends.
-const demoQuery = `query Users($id: ID!) {
-  customer(id: $id) {
+const demoQuery = `query Users {
+  customerByNumber(number: %d) {
     name
-    users(page: {number: 1, size: 5}, orderBy: {field: NAME, direction: ASC}) {
+    users(
+      page: {number: 1, size: 5}
+      orderBy: {field: NAME, direction: ASC}
+    ) {
       totalCount
       nodes {
         firstName
@@ -133,8 +136,8 @@ func (c *demoCommand) Run(ctx context.Context, p *process) (err error) {
 	}
 	page := graphiql.Page{
 		Endpoint: "/graphql",
-		Query:    strings.Replace(demoQuery, "query Users($id: ID!) {\n  customer(id: $id)", fmt.Sprintf("query Users {\n  customer(id: %q)", customers[generated].ID), 1),
-		Headers:  string(mustJSON(map[string]string{"Authorization": "Bearer " + facts.Tokens.Admin})),
+		Query:    fmt.Sprintf(demoQuery, customers[generated].Number),
+		Headers:  fmt.Sprintf("{\n  \"Authorization\": \"Bearer %s\"\n}", facts.Tokens.Admin),
 	}
 	server, err := newServer(&c.serverSettings, verifier, database, page, log)
 	if err != nil {
@@ -195,7 +198,7 @@ func (c *demoCommand) print(w io.Writer, facts demoFacts) error {
 		"Facts": facts,
 		// Mestiniumm has no company id, so its number stands for it.
 		"Company": facts.Customers[mestiniumm].Number,
-		"Body":    string(mustJSON(map[string]any{"query": strings.Join(strings.Fields(demoQuery), " "), "variables": map[string]any{"id": facts.Customers[generated].ID}})),
+		"Body":    string(mustJSON(map[string]any{"query": strings.Join(strings.Fields(fmt.Sprintf(demoQuery, facts.Customers[generated].Number)), " ")})),
 	})
 }
 

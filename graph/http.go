@@ -78,11 +78,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		response.Extensions = map[string]any{"cost": map[string]int{"cost": response.Cost, "limit": h.executor.settings.Limits.Cost}}
 	}
 	failed, status := failure(response)
-	if failed {
-		// Nothing could be read. What is left of the answer says no more than
-		// the status and the errors do.
+	if failed || badInput(response) {
+		// What is left of the answer says no more than the status and the errors
+		// do, and a client's cache would take its nulls for the truth.
 		response.Data = nil
-	} else if response.Data == nil && (contentType == responseType || codeOf(response.Errors) == models.CodeBadRequest) {
+	}
+	if !failed && response.Data == nil && (contentType == responseType || codeOf(response.Errors) == models.CodeBadRequest) {
 		status = http.StatusBadRequest
 	}
 	write(w, contentType, status, response)
@@ -140,6 +141,17 @@ func failure(response Response) (failed bool, status int) {
 		return false, http.StatusOK
 	}
 	return true, status
+}
+
+// badInput reports whether nothing could be read because all that was asked for
+// was asked with values that are not allowed.
+func badInput(response Response) bool {
+	for i := range response.Errors {
+		if codeOf(response.Errors[i:]) != models.CodeBadUserInput {
+			return false
+		}
+	}
+	return len(response.Errors) > 0 && nothing(response.Data)
 }
 
 // codeOf gives the code of the first error, "" when there is none.

@@ -100,6 +100,9 @@ func TestHTTP(t *testing.T) {
 		{"invalid", "POST", "", `{"query":"{ nope }"}`, []string{"Accept", "application/graphql-response+json"}, 400, spec, "GRAPHQL_VALIDATION_FAILED"},
 		{"unparsable", "POST", "", `{"query":"{"}`, []string{"Accept", "application/graphql-response+json"}, 400, spec, "GRAPHQL_PARSE_FAILED"},
 		{"bad variable", "POST", "", `{"query":"query($n: Long!){customerByNumber(number:$n){name}}"}`, []string{"Accept", "application/graphql-response+json"}, 400, spec, "BAD_USER_INPUT"},
+		{"an argument that is not allowed", "POST", "", `{"query":"{ customerByNumber(number: 1) { users(first: 0) { totalCount } } }"}`, []string{"Accept", "application/graphql-response+json"}, 400, spec, "first is 0"},
+		{"the same in plain JSON", "POST", "", `{"query":"{ customerByNumber(number: 1) { users(first: 0) { totalCount } } }"}`, nil, 200, plain, `{"errors":[{"message":"first is 0`},
+		{"one of two that is not allowed", "POST", "", `{"query":"{ viewer { subject } customer(id: \"x\") { id } }"}`, nil, 200, plain, `"data":{"viewer":{"subject":"member"},"customer":null}`},
 		{"a field that fails", "POST", "", `{"query":"{ customerByNumber(number: 2) { name } }"}`, []string{"Accept", "application/graphql-response+json"}, 200, spec, "FORBIDDEN"},
 
 		{"no query", "POST", "", `{}`, nil, 400, plain, "query is missing"},
@@ -209,7 +212,7 @@ func TestPersistedQueriesAreBounded(t *testing.T) {
 
 func TestTrustedDocuments(t *testing.T) {
 	const query = "query Me { viewer { subject } }"
-	documents, err := graph.ParseTrustedDocuments([]byte(`{"abc123":"` + query + `"}`))
+	documents, err := graph.ParseTrustedDocuments([]byte(`{"abc123":"` + query + `","sha256:def456":"` + query + `"}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +223,9 @@ func TestTrustedDocuments(t *testing.T) {
 	for body, want := range map[string]string{
 		`{"documentId":"abc123"}`:        data,
 		`{"documentId":"sha256:abc123"}`: data,
-		`{"extensions":{"persistedQuery":{"version":1,"sha256Hash":"abc123"}}}`: data,
+		`{"extensions":{"persistedQuery":{"version":1,"sha256Hash":"abc123"}}}`:        data,
+		`{"extensions":{"persistedQuery":{"version":1,"sha256Hash":"sha256:abc123"}}}`: data,
+		`{"extensions":{"persistedQuery":{"version":1,"sha256Hash":"def456"}}}`:        data,
 		`{"query":"` + query + `"}`:                data,
 		`{"query":"query { viewer { subject } }"}`: "PERSISTED_QUERY_NOT_SUPPORTED",
 		`{"documentId":"other"}`:                   "PERSISTED_QUERY_NOT_SUPPORTED",

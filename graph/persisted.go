@@ -38,6 +38,9 @@ func ParseTrustedDocuments(manifest []byte) (TrustedDocuments, error) {
 	return documents, nil
 }
 
+// hashName may stand before a hash.
+const hashName = "sha256:"
+
 // maxPersistedBytes is the largest document that is kept under its hash.
 const maxPersistedBytes = 16 << 10
 
@@ -74,9 +77,13 @@ func (x *Executor) document(request Request) (string, error) {
 
 // trusted finds a document of the manifest by its id, its hash or its own text.
 func (x *Executor) trusted(request Request) (string, error) {
-	for _, id := range []string{request.DocumentID, strings.TrimPrefix(request.DocumentID, "sha256:"), request.Hash} {
-		if text, ok := x.settings.Trusted[id]; ok && id != "" {
-			return text, nil
+	// Some tools put the name of the hash before it, and some do not.
+	for _, id := range []string{request.DocumentID, request.Hash} {
+		bare := strings.TrimPrefix(id, hashName)
+		for _, spelling := range []string{id, bare, hashName + bare} {
+			if text, ok := x.settings.Trusted[spelling]; ok && id != "" {
+				return text, nil
+			}
 		}
 	}
 	if x.trustedTexts[request.Query] {
@@ -94,6 +101,7 @@ func persistedQuery(extensions map[string]any) (hash string, err error) {
 	fields, _ := extension.(map[string]any)
 	version, _ := fields["version"].(json.Number)
 	hash, _ = fields["sha256Hash"].(string)
+	hash = strings.TrimPrefix(hash, hashName)
 	if raw, err := hex.DecodeString(hash); version != "1" || err != nil || len(raw) == 0 || len(raw) > sha256.Size || hash != strings.ToLower(hash) {
 		return "", badRequest("extensions.persistedQuery must hold version 1 and sha256Hash, a hash in lower-case hexadecimal digits")
 	}
