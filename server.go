@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -106,22 +105,8 @@ func (s *server) routes() http.Handler {
 		mux.Handle("/graphiql/", http.StripPrefix("/graphiql", graphiql.Handler(s.page)))
 		mux.Handle("GET /{$}", http.RedirectHandler("/graphiql/", http.StatusFound))
 	}
-	root := below(rest.WorthPrefix, rest.NewWorth(legacy), below(rest.TestiniumPrefix, rest.NewTestinium(legacy), mux))
-	return s.identify(s.record(s.recover(rest.CORS(s.settings.CORSOrigins)(root))))
-}
-
-// below sends whatever begins with prefix to handler. A mux would answer a path
-// like /a/../b by a redirect of its own; the legacy APIs answer all that is
-// below their prefix in their own form.
-func below(prefix string, handler, otherwise http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, prefix) {
-			r.Pattern = prefix
-			handler.ServeHTTP(w, r)
-			return
-		}
-		otherwise.ServeHTTP(w, r)
-	})
+	all := rest.Front(mux, rest.NewWorth(legacy), rest.NewTestinium(legacy))
+	return s.identify(s.record(s.recover(rest.CORS(s.settings.CORSOrigins)(all))))
 }
 
 // listen opens the address that the settings name.

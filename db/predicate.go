@@ -79,6 +79,7 @@ func usersMatching(f *models.UserFilter) predicate {
 	add(ids("u.id", f.ID)...)
 	add(statuses(f.Status)...)
 	add(subroles(f.Subrole)...)
+	add(ids("u.subrole_id", f.SubroleID)...)
 	add(authorities(f.Authority)...)
 	add(texts("u.username_key", "u.username", f.Username)...)
 	add(texts("u.first_name_key", "", f.FirstName)...)

@@ -685,12 +685,15 @@ func orders() (list []models.UserOrder) {
 }
 
 func TestWindows(t *testing.T) {
-	data := dbtest.Users(30, 5)
+	data := dbtest.Users(40, 5)
 	customer := data.Customers[0].ID
 	order := models.UserOrder{Field: models.OrderName, Direction: models.Descending}
 	filter := &models.UserFilter{Not: &models.UserFilter{Status: &models.UserStatusFilter{Eq: new(models.StatusInactive)}}}
 	users := selected(data, customer, filter, order)
 	n := len(users)
+	if n < 12 {
+		t.Fatalf("only %d users to look at", n)
+	}
 	list := models.UserQuery{CustomerID: customer, Filter: filter, Order: order}
 	cursor := func(i int) string { return list.Cursor(users[i]) }
 

@@ -1028,6 +1028,8 @@ input UserFilter {
   status: UserStatusFilter
   "The code of the user's subrole; ` + "`" + `isNull` + "`" + ` asks for users without one."
   subrole: StringFilter
+  "The UUID of the user's subrole."
+  subroleId: IDFilter
   "The names of the user's authorities."
   authority: AuthorityFilter
   "The username."
@@ -4956,7 +4958,7 @@ func (ec *executionContext) unmarshalInputUserFilter(ctx context.Context, obj an
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"search", "id", "status", "subrole", "authority", "username", "firstName", "lastName", "email", "mobile", "isEmailVerified", "isFirstLogin", "enabled", "accountNonExpired", "accountNonLocked", "credentialsNonExpired", "createdAt", "updatedAt", "createdBy", "updatedBy", "extAuthRefId", "and", "or", "not"}
+	fieldsInOrder := [...]string{"search", "id", "status", "subrole", "subroleId", "authority", "username", "firstName", "lastName", "email", "mobile", "isEmailVerified", "isFirstLogin", "enabled", "accountNonExpired", "accountNonLocked", "credentialsNonExpired", "createdAt", "updatedAt", "createdBy", "updatedBy", "extAuthRefId", "and", "or", "not"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -4991,6 +4993,13 @@ func (ec *executionContext) unmarshalInputUserFilter(ctx context.Context, obj an
 				return it, err
 			}
 			it.Subrole = data
+		case "subroleId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("subroleId"))
+			data, err := ec.unmarshalOIDFilter2ᚖrosterᚋmodelsᚐIDFilter(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.SubroleID = data
 		case "authority":
 			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("authority"))
 			data, err := ec.unmarshalOAuthorityFilter2ᚖrosterᚋmodelsᚐAuthorityFilter(ctx, v)

@@ -25,6 +25,7 @@ type UserFilter struct {
 	ID        *IDFilter
 	Status    *UserStatusFilter
 	Subrole   *StringFilter
+	SubroleID *IDFilter
 	Authority *AuthorityFilter
 
 	Username  *StringFilter
@@ -149,6 +150,7 @@ func (s *filterSize) filter(path string, f *UserFilter, depth int) {
 		addList(s, path+".status.notIn", f.Status.NotIn)
 	}
 	s.text(path+".subrole", f.Subrole)
+	s.id(path+".subroleId", f.SubroleID)
 	if f.Authority != nil {
 		addList(s, path+".authority.anyOf", f.Authority.AnyOf)
 		addList(s, path+".authority.allOf", f.Authority.AllOf)

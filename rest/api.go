@@ -2,8 +2,10 @@ package rest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"runtime/debug"
@@ -84,9 +86,7 @@ func (a *API) start(config Config) *API {
 	known := config.Authenticate(a.Refuse)(http.HandlerFunc(a.dispatch))
 	a.handler = Compress(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer a.recover(w.(*compressWriter), r)
-		for name, values := range a.notices {
-			w.Header()[name] = values
-		}
+		maps.Copy(w.Header(), a.notices)
 		if r.Method == http.MethodOptions {
 			a.options(w, r)
 			return
@@ -166,8 +166,8 @@ func (a *API) options(w http.ResponseWriter, r *http.Request) {
 
 // named gives a failure the word that its endpoint has for it.
 func (a *API) named(route *route, err error) error {
-	if _, ok := err.(*refusal); ok {
-		return err
+	if _, ok := errors.AsType[*refusal](err); ok {
+		return err // it has its word already
 	}
 	name, ok := route.names[models.AsError(err).Code]
 	if !ok {

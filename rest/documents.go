@@ -25,6 +25,7 @@ var documentFiles embed.FS
 var (
 	worthUsersDocument        = document("worth_users")
 	worthUserDocument         = document("worth_user")
+	worthSubrolesDocument     = document("worth_subroles")
 	testiniumUsersDocument    = document("testinium_users")
 	testiniumCustomerDocument = document("testinium_customer")
 )

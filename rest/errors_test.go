@@ -15,6 +15,7 @@ import (
 	"github.com/vektah/gqlparser/v2"
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
+	"github.com/vektah/gqlparser/v2/validator/rules"
 
 	"roster/graph"
 	"roster/models"
@@ -137,7 +138,7 @@ func TestDocumentsFitTheSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, document := range rest.Documents() {
-		if _, err := gqlparser.LoadQuery(schema, document); err != nil {
+		if _, err := gqlparser.LoadQueryWithRules(schema, document, rules.NewDefaultRules()); err != nil {
 			t.Errorf("%v in\n%s", err, document)
 		}
 	}

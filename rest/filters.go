@@ -23,28 +23,32 @@ var worthParameters = map[string]parameter{
 	"sort":           sort,
 	"search":         search,
 
-	"id":                anyOf("id", id),
-	"first_name":        anyOf("firstName", text),
-	"last_name":         anyOf("lastName", text),
-	"email":             anyOf("email", text),
-	"mobile":            anyOf("mobile", text),
-	"is_email_verified": eachOf("isEmailVerified", boolean),
-	"is_first_login":    eachOf("isFirstLogin", boolean),
-	"created_at":        eachOf("createdAt", instant),
-	"created_at[gt]":    bound("createdAt", "gt"),
-	"created_at[gte]":   bound("createdAt", "gte"),
-	"created_at[lt]":    bound("createdAt", "lt"),
-	"created_at[lte]":   bound("createdAt", "lte"),
-	"created_by":        anyOf("createdBy", id),
-	"updated_at":        eachOf("updatedAt", instant),
-	"updated_at[gt]":    bound("updatedAt", "gt"),
-	"updated_at[gte]":   bound("updatedAt", "gte"),
-	"updated_at[lt]":    bound("updatedAt", "lt"),
-	"updated_at[lte]":   bound("updatedAt", "lte"),
-	"updated_by":        anyOf("updatedBy", id),
-	"ext_auth_ref_id":   anyOf("extAuthRefId", id),
-	"status":            anyOf("status", userStatus),
-	"subrole.code":      anyOf("subrole", text),
+	"id":                   anyOf("id", id),
+	"first_name":           anyOf("firstName", text),
+	"last_name":            anyOf("lastName", text),
+	"email":                anyOf("email", text),
+	"mobile":               anyOf("mobile", text),
+	"is_email_verified":    eachOf("isEmailVerified", boolean),
+	"is_first_login":       eachOf("isFirstLogin", boolean),
+	"created_at":           eachOf("createdAt", instant),
+	"created_at[gt]":       bound("createdAt", "gt"),
+	"created_at[gte]":      bound("createdAt", "gte"),
+	"created_at[lt]":       bound("createdAt", "lt"),
+	"created_at[lte]":      bound("createdAt", "lte"),
+	"created_by":           anyOf("createdBy", id),
+	"updated_at":           eachOf("updatedAt", instant),
+	"updated_at[gt]":       bound("updatedAt", "gt"),
+	"updated_at[gte]":      bound("updatedAt", "gte"),
+	"updated_at[lt]":       bound("updatedAt", "lt"),
+	"updated_at[lte]":      bound("updatedAt", "lte"),
+	"updated_by":           anyOf("updatedBy", id),
+	"ext_auth_ref_id":      anyOf("extAuthRefId", id),
+	"status":               anyOf("status", userStatus),
+	"subrole.id":           anyOf("subroleId", id),
+	"subrole.code":         anyOf("subrole", text),
+	"subrole.display_name": subroleText(func(s subroleRecord) string { return s.DisplayName }),
+	"subrole.label":        subroleText(func(s subroleRecord) string { return s.Label }),
+	"subrole.description":  subroleText(func(s subroleRecord) string { return s.Description }),
 }
 
 // worthOrders is what the list can be sorted by.
@@ -138,6 +142,41 @@ func eachOf(field string, read func(string) (any, error)) parameter {
 		q.add("or", wanted)
 		return nil
 	}
+}
+
+// subroleRecord is a subrole of the customer, as worth_subroles.graphql asks for it.
+type subroleRecord struct {
+	ID          models.ID
+	DisplayName string
+	Label       string
+	Description string
+}
+
+// subroleText is a parameter for a text of the subrole that the GraphQL filter
+// does not compare. A customer has a dozen subroles at most, so those with the
+// text are looked up first and the list is filtered by their ids.
+func subroleText(field func(subroleRecord) string) parameter {
+	return func(q *worthQuery, values []string) error {
+		wanted, err := split(values)
+		for i := range wanted {
+			wanted[i] = models.Fold(wanted[i])
+		}
+		q.subroles = append(q.subroles, func(s subroleRecord) bool {
+			return slices.Contains(wanted, models.Fold(field(s)))
+		})
+		return err
+	}
+}
+
+// bySubroles narrows the list to users with a subrole that has all the texts.
+func (q *worthQuery) bySubroles(subroles []subroleRecord) {
+	fitting := []any{}
+	for _, subrole := range subroles {
+		if !slices.ContainsFunc(q.subroles, func(fits func(subroleRecord) bool) bool { return !fits(subrole) }) {
+			fitting = append(fitting, string(subrole.ID))
+		}
+	}
+	q.add("subroleId", map[string]any{"in": fitting})
 }
 
 func readAll(values []string, read func(string) (any, error)) ([]any, error) {

@@ -3,6 +3,7 @@ package rest_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -116,8 +117,7 @@ func (s *server) do(t testing.TB, method, path string, headers ...header) respon
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
+	body, err := readBody(answer)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,6 +191,10 @@ func fetch(h http.Handler, path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer answer.Body.Close()
-	return io.ReadAll(answer.Body)
+	return readBody(answer)
+}
+
+func readBody(answer *http.Response) ([]byte, error) {
+	body, err := io.ReadAll(answer.Body)
+	return body, errors.Join(err, answer.Body.Close())
 }

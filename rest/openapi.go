@@ -2,6 +2,7 @@ package rest
 
 import (
 	_ "embed"
+	"maps"
 	"net/http"
 )
 
@@ -19,9 +20,7 @@ func OpenAPI() http.Handler { return page(jsonType, openAPI, nil) }
 // page serves a file of this package, which can change only with the program.
 func page(contentType string, body []byte, header http.Header) http.Handler {
 	return Compress(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		for name, values := range header {
-			w.Header()[name] = values
-		}
+		maps.Copy(w.Header(), header)
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
 			http.Error(w, "Only GET and HEAD are allowed here.", http.StatusMethodNotAllowed)

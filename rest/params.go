@@ -61,9 +61,9 @@ func canonical(name string) string {
 	return name
 }
 
-// worthVariables turns the parameters of Worth's list into the variables of its
-// document. Every parameter is used or refused.
-func worthVariables(raw string) (map[string]any, error) {
+// readWorthQuery reads the parameters of Worth's list. Every parameter is used or
+// refused.
+func readWorthQuery(raw string) (*worthQuery, error) {
 	given, err := parseQuery(raw)
 	if err != nil {
 		return nil, err
@@ -76,16 +76,16 @@ func worthVariables(raw string) (map[string]any, error) {
 		}
 		values[known] = append(values[known], given[name]...)
 	}
-	query := worthQuery{variables: map[string]any{}, page: map[string]any{"number": 1, "size": models.DefaultPageSize}}
+	query := &worthQuery{variables: map[string]any{}, page: map[string]any{"number": 1, "size": models.DefaultPageSize}}
 	for _, name := range worthParameterNames() {
 		if values[name] == nil {
 			continue
 		}
-		if err := worthParameters[name](&query, values[name]); err != nil {
+		if err := worthParameters[name](query, values[name]); err != nil {
 			return nil, models.Errorf(models.CodeBadUserInput, "%s: %s", name, err)
 		}
 	}
-	return query.finish(), nil
+	return query, nil
 }
 
 // worthQuery gathers the variables.
@@ -93,9 +93,11 @@ type worthQuery struct {
 	variables  map[string]any
 	page       map[string]any
 	conditions []any
+	// subroles are what the user's subrole has to be, for what GraphQL cannot filter by.
+	subroles []func(subroleRecord) bool
 }
 
-// finish puts the conditions together. Each parameter stays a filter of its own,
+// finish puts the conditions together into the variables of the document. Each parameter stays a filter of its own,
 // so that no two can overwrite each other.
 func (q *worthQuery) finish() map[string]any {
 	q.variables["page"] = q.page

@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"roster/db"
+	"roster/db/dbtest"
 	"roster/graph"
 	"roster/models"
 	"roster/rest"
@@ -190,7 +192,7 @@ func TestBadParameters(t *testing.T) {
 		"?created_at[ne]=2024-02-12T14:16:49.053Z":                                           `\"created_at[ne]\" is not a parameter. Known are created_at, `,
 		"?status[gte]=ACTIVE":          `\"status[gte]\" is not a parameter`,
 		"?subrole=cro":                 `\"subrole\" is not a parameter`,
-		"?subrole.label=CRO":           `\"subrole.label\" is not a parameter`,
+		"?subrole.name=CRO":            `\"subrole.name\" is not a parameter`,
 		"?subrole[code=CRO":            `\"subrole[code\" is not a parameter`,
 		"?password=x":                  `\"password\" is not a parameter`,
 		"?Status=ACTIVE":               `\"Status\" is not a parameter`,
@@ -299,7 +301,9 @@ func TestCompanyHeaderTwice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer answer.Body.Close()
+	if _, err := readBody(answer); err != nil {
+		t.Fatal(err)
+	}
 	if answer.StatusCode != http.StatusBadRequest {
 		t.Errorf("status %d", answer.StatusCode)
 	}
@@ -366,3 +370,47 @@ func filtersIn(raw string) int {
 	}
 	return len(names)
 }
+
+// Every field of the record's subrole filters by its own name, in folded form.
+func TestSubroleFields(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, database *db.DB) {
+		data := dbtest.Users(60, 7)
+		dbtest.Fill(t, database, data)
+		s := serve(t, configFor(database))
+		customer := data.Customers[0].ID
+		of := func(fits func(*models.Subrole) bool) int {
+			var n int
+			for _, user := range data.UsersOf(customer) {
+				if subrole := data.Subrole(user.SubroleID); subrole != nil && fits(subrole) {
+					n++
+				}
+			}
+			return n
+		}
+		var one *models.Subrole
+		for _, subrole := range data.Subroles {
+			if subrole.CustomerID == customer {
+				one = subrole
+			}
+		}
+		same := func(a, b string) bool { return models.Fold(a) == models.Fold(b) }
+		for _, test := range []struct {
+			query string
+			want  int
+		}{
+			{url.Values{"subrole.id": {string(one.ID)}}.Encode(), of(func(r *models.Subrole) bool { return r.ID == one.ID })},
+			{url.Values{"subrole.display_name": {strings.ToUpper(quoted(one.DisplayName))}}.Encode(), of(func(r *models.Subrole) bool { return same(r.DisplayName, one.DisplayName) })},
+			{url.Values{"filter[subrole][label]": {quoted(one.Label)}}.Encode(), of(func(r *models.Subrole) bool { return same(r.Label, one.Label) })},
+			{url.Values{"subrole.description": {quoted(one.Description)}, "subrole.label": {quoted(one.Label)}}.Encode(),
+				of(func(r *models.Subrole) bool { return same(r.Description, one.Description) && same(r.Label, one.Label) })},
+			{"subrole.label=nobody+has+this", 0},
+		} {
+			got := s.get(t, "/auth/api/v1/customers/"+string(customer)+"/users?items_per_page=100&"+test.query, as("admin"))
+			if got.status != http.StatusOK || !strings.Contains(got.body, fmt.Sprintf(`"total_items":"%d"`, test.want)) {
+				t.Errorf("%s: want %d users, got %.200s…%s", test.query, test.want, got, got.body[max(0, len(got.body)-60):])
+			}
+		}
+	})
+}
+
+func quoted(value string) string { return `"` + strings.ReplaceAll(value, `"`, `""`) + `"` }

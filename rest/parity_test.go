@@ -178,6 +178,7 @@ func parityParameters() []parityParameter {
 		{"updated_by", "updatedBy", drawList, func(u *models.User) string { return id(u.UpdatedBy) }},
 		{"ext_auth_ref_id", "extAuthRefId", drawList, func(u *models.User) string { return id(u.ExtAuthRefID) }},
 		{"subrole.code", "subrole", drawCode, nil},
+		{"subrole.id", "subroleId", drawSubroleID, nil},
 		{"search", "search", drawSearch, nil},
 		{"is_email_verified", "isEmailVerified", drawBool, nil},
 		{"is_first_login", "isFirstLogin", drawBool, nil},
@@ -205,6 +206,12 @@ func drawCode(t *rapid.T, q *question, p parityParameter, data *dbtest.Data) {
 	q.give(t, p, rapid.SliceOfN(rapid.Custom(func(t *rapid.T) string {
 		return rapid.SampledFrom(data.Subroles).Draw(t, "subrole").Code
 	}), 1, 3).Draw(t, "codes"))
+}
+
+func drawSubroleID(t *rapid.T, q *question, p parityParameter, data *dbtest.Data) {
+	q.give(t, p, rapid.SliceOfN(rapid.Custom(func(t *rapid.T) string {
+		return string(rapid.SampledFrom(data.Subroles).Draw(t, "subrole").ID)
+	}), 1, 3).Draw(t, "ids"))
 }
 
 // give adds a list of values: between commas or repeated, plain or in brackets.

@@ -186,11 +186,10 @@ func TestFailureInTheMiddle(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				defer answer.Body.Close()
+				body, err := readBody(answer)
 				if answer.StatusCode != http.StatusOK || (answer.ProtoMajor == 2) != http2 {
 					t.Fatalf("%s %s", answer.Proto, answer.Status)
 				}
-				body, err := io.ReadAll(answer.Body)
 				if err == nil {
 					t.Errorf("the body of %d bytes ended in order", len(body))
 				}
@@ -262,7 +261,11 @@ func TestSlowReader(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer database.Close()
+			t.Cleanup(func() {
+				if err := database.Close(); err != nil {
+					t.Error(err)
+				}
+			})
 			config := configFor(database)
 			counting := &paged{Executor: config.Executor, size: 50}
 			config.Executor = counting
@@ -315,6 +318,6 @@ func (s *server) open(t *testing.T, path string) *http.Response {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { answer.Body.Close() })
+	t.Cleanup(func() { _ = answer.Body.Close() })
 	return answer
 }

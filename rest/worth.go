@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -52,10 +53,16 @@ func (a *worth) users(w http.ResponseWriter, r *http.Request, path []string) err
 	if err != nil {
 		return err
 	}
-	variables, err := worthVariables(r.URL.RawQuery)
+	query, err := readWorthQuery(r.URL.RawQuery)
 	if err != nil {
 		return err
 	}
+	if len(query.subroles) > 0 {
+		if err := a.findSubroles(r.Context(), customer, query); err != nil {
+			return err
+		}
+	}
+	variables := query.finish()
 	variables["customer"] = string(customer)
 	var answer struct {
 		Customer *struct {
@@ -74,6 +81,21 @@ func (a *worth) users(w http.ResponseWriter, r *http.Request, path []string) err
 	}
 	users := answer.Customer.Users
 	writeWorth(w, worthPage{users.Records, users.TotalPages, strconv.Itoa(users.TotalItems)})
+	return nil
+}
+
+// findSubroles narrows a query by texts of the customer's subroles.
+func (a *worth) findSubroles(ctx context.Context, customer models.ID, query *worthQuery) error {
+	var answer struct {
+		Customer *struct{ Subroles []subroleRecord }
+	}
+	if err := a.runner.run(ctx, worthSubrolesDocument, map[string]any{"customer": string(customer)}, &answer); err != nil {
+		return err
+	}
+	if answer.Customer == nil {
+		return noCustomer(string(customer))
+	}
+	query.bySubroles(answer.Customer.Subroles)
 	return nil
 }
 

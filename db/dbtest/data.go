@@ -130,9 +130,9 @@ var (
 		"wow!", `back\slash`, `back\\slash`, "D'Arcy", "semi;colon", "--", "?", "??", "$1", "{x}", "\"quoted\"", "", "Zz", "zz", "Ångström", "e\u0301\u0327", "tab\tbed",
 	}
 	usernames = []string{"", "admin", "Admin", "ADMİN", "user_1", "user%1", "user1", `user\1`, "ünal", "u!", "名前"}
-	emails    = []string{"a@example.com", "A@EXAMPLE.COM", "b.c@example.com", "d_e@example.com", "f%g@example.org", "ığdır@örnek.com.tr", "x'y@example.net", "z@例え.jp"}
+	emails    = []string{"a@example.com", "A@EXAMPLE.COM", "a-b@example.com", "a_b@example.com", "a.b@example.com", "b.c@example.com", "d_e@example.com", "f%g@example.org", "ığdır@örnek.com.tr", "x'y@example.net", "z@例え.jp"}
 	mobiles   = []string{"", "+90 555 000 00 00", "+905550000000", "١٢٣", "0"}
-	codes     = []string{"cro", "Admin", "straße", "50%_off"}
+	codes     = []string{"cro", "Admin", "straße", "50%_off", "Zoo"}
 	// A second in which the fraction has no, three and six digits: as text they
 	// must sort as they do as times. The last one is of before 1970.
 	baseTime = time.Date(2024, 2, 12, 14, 16, 49, 0, time.UTC)
