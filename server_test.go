@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -114,15 +115,6 @@ func ask(t testing.TB, method, url, token, body string, headers ...string) (int,
 		t.Fatal(err)
 	}
 	return response.StatusCode, response.Header, string(data)
-}
-
-// onEachEngine runs a test against a demo on each engine.
-func onEachEngine(t *testing.T, args []string, test func(t *testing.T, facts demoFacts)) {
-	for _, engine := range dbtest.Engines() {
-		t.Run(string(engine), func(t *testing.T) {
-			test(t, startDemo(t, append([]string{"--database-url", dbtest.Empty(t, engine)}, args...)...))
-		})
-	}
 }
 
 // Who may read what, over every surface: the table of docs/security.md.
@@ -292,12 +284,8 @@ func TestMistakesAreNamedBeforeAnythingListens(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			env := map[string]string{}
-			for name, value := range good {
-				env[name] = value
-			}
-			for name, value := range test.env {
-				env[name] = value
-			}
+			maps.Copy(env, good)
+			maps.Copy(env, test.env)
 			// A server that starts in spite of the mistake fails the test, not the clock.
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
@@ -524,7 +512,7 @@ func TestSettingsAreDocumented(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, word := range strings.Fields(help) {
+		for word := range strings.FieldsSeq(help) {
 			flag, _, _ := strings.Cut(word, "=")
 			flag = strings.Replace(flag, "[no-]", "", 1)
 			if strings.HasPrefix(flag, "--") && len(flag) > 2 && flag != "--help" && !strings.Contains(string(settings), "`"+flag+"`") {

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -147,7 +148,7 @@ func postgresConfig(databaseURL string, options Options) (*pgx.ConnConfig, error
 		config.RuntimeParams["application_name"] = "roster"
 	}
 	if options.StatementTimeout > 0 {
-		config.RuntimeParams["statement_timeout"] = fmt.Sprint(options.StatementTimeout.Milliseconds())
+		config.RuntimeParams["statement_timeout"] = strconv.FormatInt(options.StatementTimeout.Milliseconds(), 10)
 	}
 	return config, nil
 }

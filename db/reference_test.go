@@ -55,7 +55,7 @@ func matches(data *dbtest.Data, u *models.User, f *models.UserFilter) bool {
 		return true
 	}
 	if f.Search != nil {
-		for _, word := range strings.Fields(models.Fold(*f.Search)) {
+		for word := range strings.FieldsSeq(models.Fold(*f.Search)) {
 			fields := []string{u.FirstNameKey, u.LastNameKey, u.EmailKey, u.UsernameKey, u.MobileKey}
 			if !slices.ContainsFunc(fields, func(field string) bool { return strings.Contains(field, word) }) {
 				return false

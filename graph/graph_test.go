@@ -43,7 +43,7 @@ var callers = map[string]*auth.Principal{
 
 var moment = time.Date(2024, 2, 12, 14, 16, 49, 53_000_000, time.UTC)
 
-func pointer[T any](v T) *T { return &v }
+//go:fix inline
 
 // fixture is two customers: Acme with three users that differ in everything,
 // and Other with one.
@@ -59,9 +59,9 @@ func fixture() *dbtest.Data {
 		}
 	}
 	ayse := user(1, acme, "Ayşe", "Yazıcıoğlu", "ayse@example.com")
-	ayse.Username, ayse.Mobile, ayse.UserType = pointer("ayse"), pointer("+90 555"), pointer("LDAP")
-	ayse.SubroleID, ayse.CreatedBy, ayse.UpdatedBy, ayse.ExtAuthRefID = &cro.ID, pointer(ayse.ID), pointer(ayse.ID), pointer(other)
-	ayse.IsEmailVerified, ayse.LastPasswordResetAt = true, pointer(moment)
+	ayse.Username, ayse.Mobile, ayse.UserType = new("ayse"), new("+90 555"), new("LDAP")
+	ayse.SubroleID, ayse.CreatedBy, ayse.UpdatedBy, ayse.ExtAuthRefID = &cro.ID, new(ayse.ID), new(ayse.ID), new(other)
+	ayse.IsEmailVerified, ayse.LastPasswordResetAt = true, new(moment)
 	bob := user(2, acme, "Bob", "O'Brien 100%", "bob@example.com")
 	bob.Status, bob.IsFirstLogin = models.StatusInvited, true
 	empty := user(3, acme, "", "", "empty@example.com")
@@ -70,11 +70,11 @@ func fixture() *dbtest.Data {
 	stranger.SubroleID = &foreign.ID
 	return &dbtest.Data{
 		Customers: []*models.Customer{
-			{ID: acme, Number: 1, CompanyID: pointer[int64](11), Name: "Acme", CreatedAt: moment, UpdatedAt: moment},
+			{ID: acme, Number: 1, CompanyID: new(int64(11)), Name: "Acme", CreatedAt: moment, UpdatedAt: moment},
 			{ID: other, Number: 2, Name: "Other", CreatedAt: moment, UpdatedAt: moment},
 		},
 		Subroles:    []*models.Subrole{cro, foreign},
-		Authorities: []*models.Authority{{ID: 1, Name: "ROLE_ADMIN"}, {ID: 3, Name: "ROLE_USER", CleanName: pointer("User")}},
+		Authorities: []*models.Authority{{ID: 1, Name: "ROLE_ADMIN"}, {ID: 3, Name: "ROLE_USER", CleanName: new("User")}},
 		Users:       []*models.User{ayse, bob, empty, stranger},
 		Granted:     map[models.ID][]int64{ayse.ID: {3, 1}, bob.ID: {3}, stranger.ID: {1}},
 	}

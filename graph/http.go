@@ -319,7 +319,7 @@ func negotiate(accept []string) string {
 		specificity int
 	}
 	offers := []offer{{contentType: responseType}, {contentType: jsonType}}
-	for _, entry := range strings.Split(header, ",") {
+	for entry := range strings.SplitSeq(header, ",") {
 		mediaType, options, err := mime.ParseMediaType(entry)
 		if err != nil {
 			continue

@@ -97,7 +97,7 @@ type DateTimeFilter struct {
 func SearchWords(search string) []string {
 	seen := map[string]bool{}
 	var words []string
-	for _, word := range strings.Fields(Fold(search)) {
+	for word := range strings.FieldsSeq(Fold(search)) {
 		if !seen[word] {
 			seen[word] = true
 			words = append(words, word)

@@ -1,6 +1,7 @@
 package models_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"unicode"
@@ -151,5 +152,5 @@ func checkRefusal(t *testing.T, err error, want string) {
 }
 
 func sameError(a, b *models.Error) bool {
-	return a.Code == b.Code && a.Message == b.Message && a.Err == b.Err
+	return a.Code == b.Code && a.Message == b.Message && errors.Is(a.Err, b.Err)
 }
