@@ -17,7 +17,7 @@ build: ## Build bin/roster
 
 .PHONY: generate
 generate: ## Generate graph/generated.go from schema.graphqls
-	go generate ./...
+	go tool gqlgen generate
 
 .PHONY: test
 test: ## Run the tests; those for PostgreSQL and Chromium are skipped where these are missing

@@ -42,53 +42,56 @@ func datasets(t *testing.T, engine db.Engine) []*dataset {
 	return sets
 }
 
-// TestWalks holds that walking a list page by page, by number or along the
+func TestWalks(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine db.Engine) {
+		sets := datasets(t, engine)
+		t.Run("WhileNothingChanges", func(t *testing.T) { checkWalks(t, sets) })
+		t.Run("WhileUsersComeAndGo", func(t *testing.T) { checkRestlessWalks(t, sets) })
+	})
+}
+
+// checkWalks holds that walking a list page by page, by number or along the
 // cursors in either direction, gives the users that the filter lets through, in
 // order, each once, and as many as are counted.
-func TestWalks(t *testing.T) {
-	for _, engine := range dbtest.Engines() {
-		t.Run(string(engine), func(t *testing.T) {
-			sets := datasets(t, engine)
-			rapid.Check(t, func(rt *rapid.T) {
-				set := sets[rapid.IntRange(0, len(sets)-1).Draw(rt, "dataset")]
-				query := models.UserQuery{
-					CustomerID: set.customer(),
-					Filter:     drawFilter(rt, set.Data, 4),
-					Order:      rapid.SampledFrom(orders()).Draw(rt, "order"),
-				}
-				size := rapid.IntRange(1, 12).Draw(rt, "size")
-				want := selected(set.Data, query.CustomerID, query.Filter, query.Order)
+func checkWalks(t *testing.T, sets []*dataset) {
+	rapid.Check(t, func(rt *rapid.T) {
+		set := sets[rapid.IntRange(0, len(sets)-1).Draw(rt, "dataset")]
+		query := models.UserQuery{
+			CustomerID: set.customer(),
+			Filter:     drawFilter(rt, set.Data, 4),
+			Order:      rapid.SampledFrom(orders()).Draw(rt, "order"),
+		}
+		size := rapid.IntRange(1, 12).Draw(rt, "size")
+		want := selected(set.Data, query.CustomerID, query.Filter, query.Order)
 
-				n, err := set.store.CountUsers(t.Context(), everything, query.CustomerID, query.Filter)
-				if err != nil {
-					rt.Fatal(err)
-				}
-				if n != len(want) {
-					rt.Errorf("%d users are counted, want %d", n, len(want))
-				}
-				var seen int64
-				walk(t.Context(), rt, set, query, want, "by number", func([]*models.User) models.Window {
-					w := models.Window{Size: size, Offset: seen}
-					seen += int64(size)
-					return w
-				})
-				walk(t.Context(), rt, set, query, want, "forwards", func(last []*models.User) models.Window {
-					w := models.Window{Size: size}
-					if last != nil {
-						w.After = query.Cursor(last[len(last)-1])
-					}
-					return w
-				})
-				walk(t.Context(), rt, set, query, want, "backwards", func(last []*models.User) models.Window {
-					w := models.Window{Size: size, Backward: true}
-					if last != nil {
-						w.Before = query.Cursor(last[0])
-					}
-					return w
-				})
-			})
+		n, err := set.store.CountUsers(t.Context(), everything, query.CustomerID, query.Filter)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		if n != len(want) {
+			rt.Errorf("%d users are counted, want %d", n, len(want))
+		}
+		var seen int64
+		walk(t.Context(), rt, set, query, want, "by number", func([]*models.User) models.Window {
+			w := models.Window{Size: size, Offset: seen}
+			seen += int64(size)
+			return w
 		})
-	}
+		walk(t.Context(), rt, set, query, want, "forwards", func(last []*models.User) models.Window {
+			w := models.Window{Size: size}
+			if last != nil {
+				w.After = query.Cursor(last[len(last)-1])
+			}
+			return w
+		})
+		walk(t.Context(), rt, set, query, want, "backwards", func(last []*models.User) models.Window {
+			w := models.Window{Size: size, Backward: true}
+			if last != nil {
+				w.Before = query.Cursor(last[0])
+			}
+			return w
+		})
+	})
 }
 
 // walk reads windows until there are no more and compares what they held. next
@@ -119,60 +122,55 @@ func walk(ctx context.Context, t *rapid.T, set *dataset, query models.UserQuery,
 	}
 }
 
-// TestWalksWhileUsersComeAndGo holds that a walk along the cursors passes every
-// user that is there all the time, once and in order, whatever is added and
-// removed between the pages, the user at the cursor included.
-func TestWalksWhileUsersComeAndGo(t *testing.T) {
-	for _, engine := range dbtest.Engines() {
-		t.Run(string(engine), func(t *testing.T) {
-			sets := datasets(t, engine)
-			rapid.Check(t, func(rt *rapid.T) {
-				set := sets[rapid.IntRange(0, len(sets)-1).Draw(rt, "dataset")]
-				query := models.UserQuery{
-					CustomerID: set.customer(),
-					Filter:     drawFilter(rt, set.Data, 2),
-					Order:      rapid.SampledFrom(orders()).Draw(rt, "order"),
-					Window:     models.Window{Size: rapid.IntRange(1, 5).Draw(rt, "size"), Backward: rapid.Bool().Draw(rt, "backward")},
-				}
-				restless := &restless{t: rt, ctx: t.Context(), set: set, users: dbtest.Users(12, rapid.Uint64Range(1000, 1100).Draw(rt, "others")).Users}
-				restless.prepare()
-				defer restless.clear()
-				restless.stir("before the walk")
+// checkRestlessWalks holds that a walk along the cursors passes every user that
+// is there all the time, once and in order, whatever is added and removed
+// between the pages, the user at the cursor included.
+func checkRestlessWalks(t *testing.T, sets []*dataset) {
+	rapid.Check(t, func(rt *rapid.T) {
+		set := sets[rapid.IntRange(0, len(sets)-1).Draw(rt, "dataset")]
+		query := models.UserQuery{
+			CustomerID: set.customer(),
+			Filter:     drawFilter(rt, set.Data, 2),
+			Order:      rapid.SampledFrom(orders()).Draw(rt, "order"),
+			Window:     models.Window{Size: rapid.IntRange(1, 5).Draw(rt, "size"), Backward: rapid.Bool().Draw(rt, "backward")},
+		}
+		restless := &restless{t: rt, ctx: t.Context(), set: set, users: dbtest.Users(8, rapid.Uint64Range(1000, 1100).Draw(rt, "others")).Users}
+		restless.prepare()
+		defer restless.clear()
+		restless.stir("before the walk")
 
-				var walked []*models.User
-				for more := true; more; {
-					rows, hasMore, err := set.store.Users(t.Context(), everything, query)
-					if err != nil {
-						rt.Fatal(err)
-					}
-					if more = hasMore; more && query.Window.Backward {
-						query.Window.Before = query.Cursor(rows[0])
-					} else if more {
-						query.Window.After = query.Cursor(rows[len(rows)-1])
-					}
-					if query.Window.Backward {
-						walked = append(slices.Clone(rows), walked...)
-					} else {
-						walked = append(walked, rows...)
-					}
-					restless.stir("between pages")
-				}
+		var walked []*models.User
+		for more := true; more; {
+			rows, hasMore, err := set.store.Users(t.Context(), everything, query)
+			if err != nil {
+				rt.Fatal(err)
+			}
+			if more = hasMore; more && query.Window.Backward {
+				query.Window.Before = query.Cursor(rows[0])
+			} else if more {
+				query.Window.After = query.Cursor(rows[len(rows)-1])
+			}
+			if query.Window.Backward {
+				walked = append(slices.Clone(rows), walked...)
+			} else {
+				walked = append(walked, rows...)
+			}
+			restless.stir("between pages")
+		}
 
-				order := func(a, b *models.User) int { return compare(a, b, query.Order) }
-				for i := range walked {
-					walked[i].SetKeys()
-					if i > 0 && order(walked[i-1], walked[i]) >= 0 {
-						rt.Errorf("%s comes before %s", walked[i-1].ID, walked[i].ID)
-					}
-				}
-				stayed := slices.DeleteFunc(walked, func(u *models.User) bool { return u.Number >= restlessNumbers })
-				want := selected(set.Data, query.CustomerID, query.Filter, query.Order)
-				if diff := cmp.Diff(numbers(want), numbers(stayed), cmpopts.EquateEmpty()); diff != "" {
-					rt.Errorf("the users that stayed (-want +got):\n%s", diff)
-				}
-			})
-		})
-	}
+		order := func(a, b *models.User) int { return compare(a, b, query.Order) }
+		for i := range walked {
+			walked[i].SetKeys()
+			if i > 0 && order(walked[i-1], walked[i]) >= 0 {
+				rt.Errorf("%s comes before %s", walked[i-1].ID, walked[i].ID)
+			}
+		}
+		stayed := slices.DeleteFunc(walked, func(u *models.User) bool { return u.Number >= restlessNumbers })
+		want := selected(set.Data, query.CustomerID, query.Filter, query.Order)
+		if diff := cmp.Diff(numbers(want), numbers(stayed), cmpopts.EquateEmpty()); diff != "" {
+			rt.Errorf("the users that stayed (-want +got):\n%s", diff)
+		}
+	})
 }
 
 // restless are users of a dataset's customer who come and go.

@@ -7,8 +7,6 @@ import (
 	"roster/models"
 )
 
-//go:generate go tool gqlgen generate --config ../gqlgen.yml
-
 // Store is where the resolvers get their data. Every method takes the caller's
 // scope and gives nothing that lies outside it. Errors are *models.Error.
 type Store interface {

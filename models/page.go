@@ -62,11 +62,18 @@ func (a PageArgs) Window(maxSize int) (Window, error) {
 	}
 
 	w := Window{Size: DefaultPageSize}
-	if a.After != nil {
-		w.After = *a.After
-	}
-	if a.Before != nil {
-		w.Before = *a.Before
+	for _, cursor := range []struct {
+		name  string
+		given *string
+		place *string
+	}{{"after", a.After, &w.After}, {"before", a.Before, &w.Before}} {
+		if cursor.given == nil {
+			continue
+		}
+		if *cursor.given == "" {
+			return Window{}, Errorf(CodeBadUserInput, "%s is empty; a cursor of this list is expected, or nothing", cursor.name)
+		}
+		*cursor.place = *cursor.given
 	}
 	switch {
 	case a.First != nil:
