@@ -1,0 +1,95 @@
+package graph_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"roster/auth"
+	"roster/graph"
+	"roster/models"
+)
+
+// downStore fails at everything.
+type downStore struct {
+	graph.Store
+	err error
+}
+
+// CustomerByNumber fails, or waits until the request's time is over.
+func (s downStore) CustomerByNumber(ctx context.Context, _ models.Scope, _ int64) (*models.Customer, error) {
+	if s.err == nil {
+		<-ctx.Done()
+		return nil, &models.Error{Code: models.CodeTimeout, Message: "The answer took too long.", Err: ctx.Err()}
+	}
+	return nil, s.err
+}
+
+// An answer in which nothing could be read says so by its status, whichever type
+// the client reads, and tells nothing of the cause.
+func TestWhenNothingCanBeRead(t *testing.T) {
+	cause := errors.New("dial tcp 10.0.0.1:5432: SELECT secret")
+	for name, test := range map[string]struct {
+		err    error
+		status int
+		code   string
+	}{
+		"unavailable": {&models.Error{Code: models.CodeUnavailable, Message: "Try again.", Err: cause}, 503, "SERVICE_UNAVAILABLE"},
+		"timeout":     {&models.Error{Code: models.CodeTimeout, Message: "Too long.", Err: cause}, 504, "TIMEOUT"},
+		"too late":    {nil, 504, "TIMEOUT"},
+		"internal":    {cause, 500, "INTERNAL_SERVER_ERROR"},
+	} {
+		for _, accept := range []string{"application/json", "application/graphql-response+json"} {
+			t.Run(name+" "+accept, func(t *testing.T) {
+				var log strings.Builder
+				executor := graph.NewExecutor(downStore{err: test.err}, slog.New(slog.NewTextHandler(&log, nil)), settings())
+				handler := graph.NewHandler(executor, maxBody)
+				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					ctx, cancel := context.WithCancel(graph.WithRequestID(auth.WithPrincipal(r.Context(), callers["member"]), "the-request"))
+					defer cancel()
+					if test.err == nil {
+						var end context.CancelFunc
+						ctx, end = context.WithTimeout(ctx, time.Millisecond)
+						defer end()
+					}
+					handler.ServeHTTP(w, r.WithContext(ctx))
+				}))
+				defer server.Close()
+				response, body := send(t, "POST", server.URL, `{"query":"{ customerByNumber(number: 1) { name } }"}`, "Accept", accept)
+				if response.StatusCode != test.status || !strings.Contains(body, test.code) || !strings.Contains(body, `"requestId":"the-request"`) || strings.Contains(body, `"data"`) {
+					t.Errorf("%d %s", response.StatusCode, body)
+				}
+				if (response.Header.Get("Retry-After") != "") != (test.status == 503) {
+					t.Errorf("Retry-After is %q", response.Header.Get("Retry-After"))
+				}
+				for _, text := range []string{body, log.String()} {
+					if strings.Contains(text, "secret") || strings.Contains(text, "10.0.0.1") {
+						t.Errorf("the cause shows: %s", text)
+					}
+				}
+				if !strings.Contains(log.String(), "the-request") {
+					t.Errorf("the log does not know the request: %s", log.String())
+				}
+			})
+		}
+	}
+}
+
+// What could be read stands when something else could not.
+func TestWhenSomethingCanBeRead(t *testing.T) {
+	executor := graph.NewExecutor(downStore{err: errors.New("down")}, slog.New(slog.DiscardHandler), settings())
+	handler := graph.NewHandler(executor, maxBody)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handler.ServeHTTP(w, r.WithContext(auth.WithPrincipal(r.Context(), callers["member"])))
+	}))
+	defer server.Close()
+	response, body := send(t, "POST", server.URL, `{"query":"{ viewer { subject } customerByNumber(number: 1) { name } }"}`)
+	if response.StatusCode != 200 || !strings.Contains(body, `"data":{"viewer":{"subject":"member"},"customerByNumber":null}`) {
+		t.Errorf("%d %s", response.StatusCode, body)
+	}
+}
