@@ -503,6 +503,8 @@ type UserFilter struct {
 	Status *UserStatusFilter `json:"status,omitempty"`
 	// The code of the user's subrole; `isNull` asks for users without one.
 	Subrole *StringFilter `json:"subrole,omitempty"`
+	// The UUID of the user's subrole.
+	SubroleId *IDFilter `json:"subroleId,omitempty"`
 	// The names of the user's authorities.
 	Authority *AuthorityFilter `json:"authority,omitempty"`
 	// The username.
@@ -556,6 +558,9 @@ func (v *UserFilter) GetStatus() *UserStatusFilter { return v.Status }
 
 // GetSubrole returns UserFilter.Subrole, and is useful for accessing the field via an interface.
 func (v *UserFilter) GetSubrole() *StringFilter { return v.Subrole }
+
+// GetSubroleId returns UserFilter.SubroleId, and is useful for accessing the field via an interface.
+func (v *UserFilter) GetSubroleId() *IDFilter { return v.SubroleId }
 
 // GetAuthority returns UserFilter.Authority, and is useful for accessing the field via an interface.
 func (v *UserFilter) GetAuthority() *AuthorityFilter { return v.Authority }
