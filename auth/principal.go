@@ -43,21 +43,18 @@ func (p *Principal) Has(authority string) bool {
 	return p != nil && slices.Contains(p.Authorities, authority)
 }
 
-// Scope gives the customers that the caller may read: all of them with
-// [RoleAdmin], otherwise those that the token names. A nil principal gives the
+// Scope gives the customers that the caller may read: those that the token names,
+// and with [RoleAdmin] all others too. A nil principal gives the
 // zero scope, which reads nothing. This is the one place where a principal
 // becomes a scope.
 func (p *Principal) Scope() models.Scope {
-	switch {
-	case p == nil:
+	if p == nil {
 		return models.Scope{}
-	case p.Has(RoleAdmin):
-		return models.Scope{All: true}
-	default:
-		return models.Scope{
-			CustomerIDs:     slices.Clone(p.CustomerIDs),
-			CustomerNumbers: slices.Clone(p.CustomerNumbers),
-		}
+	}
+	return models.Scope{
+		All:             p.Has(RoleAdmin),
+		CustomerIDs:     slices.Clone(p.CustomerIDs),
+		CustomerNumbers: slices.Clone(p.CustomerNumbers),
 	}
 }
 

@@ -22,7 +22,7 @@ func TestPrincipalScope(t *testing.T) {
 		{"Named", &auth.Principal{CustomerIDs: ids, CustomerNumbers: numbers}, models.Scope{CustomerIDs: ids, CustomerNumbers: numbers}},
 		{"CompanyAdmin", &auth.Principal{Authorities: []string{auth.RoleCompanyAdmin}, CustomerIDs: ids}, models.Scope{CustomerIDs: ids}},
 		{"CompanyAdminOfNothing", &auth.Principal{Authorities: []string{auth.RoleCompanyAdmin}}, models.Scope{}},
-		{"Admin", &auth.Principal{Authorities: []string{"ROLE_USER", auth.RoleAdmin}, CustomerIDs: ids}, models.Scope{All: true}},
+		{"Admin", &auth.Principal{Authorities: []string{"ROLE_USER", auth.RoleAdmin}, CustomerIDs: ids}, models.Scope{All: true, CustomerIDs: ids}},
 		{"AdminInOtherCase", &auth.Principal{Authorities: []string{"role_admin", "ROLE_ADMIN "}}, models.Scope{}},
 	}
 	for _, tt := range tests {

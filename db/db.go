@@ -7,6 +7,7 @@ package db
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"net/url"
@@ -124,7 +125,7 @@ func openPostgres(databaseURL string, options Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	pool := stdlib.OpenDB(*config)
+	pool := sql.OpenDB(poolConnector{stdlib.GetConnector(*config)})
 	pool.SetMaxOpenConns(options.MaxConnections)
 	pool.SetMaxIdleConns(options.MaxConnections)
 	// Now and then a connection is made anew, so that the pool finds its way
@@ -132,6 +133,47 @@ func openPostgres(databaseURL string, options Options) (*DB, error) {
 	pool.SetConnMaxLifetime(time.Hour)
 	bunDB := bun.NewDB(pool, pgdialect.New())
 	return &DB{engine: Postgres, read: bunDB, write: bunDB}, nil
+}
+
+// poolConnector makes the connections of PostgreSQL's pool.
+type poolConnector struct{ driver.Connector }
+
+// Connect makes a connection.
+func (c poolConnector) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pooled{conn.(*stdlib.Conn)}, nil
+}
+
+// pooled is a connection that may have died unnoticed since it was used last: the
+// database was restarted, or something between here and there gave it up. The
+// driver looks only at those that were idle for a second. So a statement that
+// finds its connection dead says so in the way that has [sql.DB] run it again on
+// another, and in the end on a new one. All statements outside of transactions
+// read, so it does no harm if one had begun; within one, sql does not repeat.
+type pooled struct{ *stdlib.Conn }
+
+// QueryContext runs a statement that gives rows.
+func (c pooled) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	rows, err := c.Conn.QueryContext(ctx, query, args)
+	return rows, c.dead(ctx, err)
+}
+
+// ExecContext runs a statement that gives none.
+func (c pooled) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	result, err := c.Conn.ExecContext(ctx, query, args)
+	return result, c.dead(ctx, err)
+}
+
+// dead marks the error of a connection that has died, unless the caller's time is
+// over: then that is why the driver closed it.
+func (c pooled) dead(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() != nil || !c.Conn.Conn().IsClosed() {
+		return err
+	}
+	return fmt.Errorf("%w: %w", driver.ErrBadConn, err)
 }
 
 func postgresConfig(databaseURL string, options Options) (*pgx.ConnConfig, error) {
@@ -144,6 +186,9 @@ func postgresConfig(databaseURL string, options Options) (*pgx.ConnConfig, error
 	config.DefaultQueryExecMode = pgx.QueryExecModeExec
 	config.ConnectTimeout = 5 * time.Second
 	config.RuntimeParams["timezone"] = "UTC"
+	// bun writes text as SQL literals and escapes quotes only. With this setting
+	// off, which a database can have by default, a backslash would end a literal.
+	config.RuntimeParams["standard_conforming_strings"] = "on"
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "roster"
 	}

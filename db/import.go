@@ -218,6 +218,8 @@ type importer struct {
 	rows    []importRow
 	bytes   int64
 	summary ImportSummary
+	// lastLine is where the last row starts that is in.
+	lastLine int64
 
 	// seen has the line of every user that was accepted.
 	seen map[[16]byte]int64
@@ -302,7 +304,7 @@ func (im *importer) run(ctx context.Context, r io.Reader) error {
 		return err
 	case im.summary.Rows == 0:
 		return fmt.Errorf("%w; nothing was imported", err)
-	case len(im.rows) > 0:
+	case len(im.rows) > 0 && im.rows[0].line > im.lastLine: // a document may be one long line
 		return fmt.Errorf("%w; nothing from line %d on was imported", err, im.rows[0].line)
 	}
 	return fmt.Errorf("%w; the first %d rows were imported", err, im.summary.Rows)
@@ -332,6 +334,7 @@ func (im *importer) flush(ctx context.Context, bytes int64) error {
 		return fmt.Errorf("the database failed: %w", err)
 	}
 	im.summary.add(b.summary)
+	im.lastLine = im.rows[len(im.rows)-1].line
 	im.rows, im.bytes = im.rows[:0], 0
 	if im.options.Reject != nil {
 		for _, rejection := range b.rejected {

@@ -34,7 +34,7 @@ func testiniumRow(r *record) importRow {
 	row := importRow{
 		number:         number,
 		customerNumber: must(r, "customer", r.asNumber),
-		customerName:   maybe(r, "companyName", r.asShort).value,
+		customerName:   maybe(r, "companyName", r.asName).value,
 		authorities:    testiniumAuthorities(r),
 		accessToken:    maybe(r, "accessToken", r.asText),
 		vcsPassword:    maybe(r, "vcsPassword", r.asText),

@@ -72,13 +72,9 @@ func (db *DB) Users(ctx context.Context, scope models.Scope, query models.UserQu
 	}
 	keys := orderColumns(query.Order.Field)
 	columns := userColumns
-	var columnsSb75 strings.Builder
-	for _, key := range keys {
-		if strings.HasSuffix(key, "_key") {
-			columnsSb75.WriteString(", " + key)
-		}
+	if strings.HasSuffix(keys[0], "_key") {
+		columns += ", " + strings.Join(keys, ", ")
 	}
-	columns += columnsSb75.String()
 	return window[models.User](ctx, db.users(columns), usersOf(query.CustomerID, query.Filter, scope),
 		query.Window, append(keys, "u.id"), query.Order.Direction == models.Descending, after, before)
 }

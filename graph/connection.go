@@ -105,11 +105,13 @@ func (c *connection[T]) TotalPages() int {
 // other side it does when a cursor or a page number says so.
 func (c *connection[T]) PageInfo() *PageInfo {
 	info := &PageInfo{
-		HasNextPage:     c.more,
+		HasNextPage:     c.window.Before != "",
 		HasPreviousPage: c.window.Offset > 0 || c.window.After != "",
 	}
 	if c.window.Backward {
-		info.HasNextPage, info.HasPreviousPage = c.window.Before != "", c.more
+		info.HasPreviousPage = info.HasPreviousPage || c.more
+	} else {
+		info.HasNextPage = info.HasNextPage || c.more
 	}
 	if len(c.Nodes) > 0 {
 		start, end := c.cursor(c.Nodes[0]), c.cursor(c.Nodes[len(c.Nodes)-1])

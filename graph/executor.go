@@ -3,6 +3,7 @@ package graph
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"regexp"
 	"strings"
 
@@ -42,7 +43,7 @@ func NewExecutor(store Store, log *slog.Logger, settings Settings) *Executor {
 	x := &Executor{
 		log:          log,
 		settings:     settings,
-		gqlgen:       executor.New(NewExecutableSchema(Config{Resolvers: &Resolver{store}})),
+		gqlgen:       executor.New(NewExecutableSchema(Config{Schema: servedSchema(), Resolvers: &Resolver{store}})),
 		persisted:    newCache[string](settings.CacheBytes),
 		trustedTexts: map[string]bool{},
 	}
@@ -123,8 +124,11 @@ func (x *Executor) run(ctx context.Context, request Request) Response {
 		return Response{Errors: capErrors(x.classify(operation, listErr))}
 	}
 	operation.DisableIntrospection = !x.settings.Introspection
-	if operation.DisableIntrospection && introspects(operation.Operation.SelectionSet) {
+	if operation.DisableIntrospection && introspects(operation.Operation.SelectionSet, map[string]bool{}) {
 		return x.refuse(ctx, models.Errorf(models.CodeIntrospectionDisabled, "introspection is turned off here"))
+	}
+	if err := checkValues(operation.Operation.SelectionSet, operation.Variables, map[string]bool{}); err != nil {
+		return x.refuse(ctx, err)
 	}
 	var cost int
 	if !isOwn(ctx) {
@@ -138,8 +142,10 @@ func (x *Executor) run(ctx context.Context, request Request) Response {
 			return response
 		}
 	}
-	run, ctx := x.gqlgen.DispatchOperation(ctx, operation)
-	answer := run(ctx)
+	answer, err := x.dispatch(ctx, operation)
+	if err != nil {
+		return x.refuse(ctx, err)
+	}
 	if answer == nil { // gqlgen gives nothing once the context is done
 		return x.refuse(ctx, &models.Error{Code: models.CodeTimeout, Message: "The answer took too long.", Err: context.Cause(ctx)})
 	}
@@ -162,6 +168,27 @@ func (x *Executor) prepare(ctx context.Context, request Request) (operation *gra
 		OperationName: request.OperationName,
 		Variables:     request.Variables,
 	})
+}
+
+// dispatch runs an operation. gqlgen recovers from a panic in a resolver, and not
+// from one of its own.
+func (x *Executor) dispatch(ctx context.Context, operation *graphql.OperationContext) (answer *graphql.Response, err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = recoverFrom(x.log)(ctx, value)
+		}
+	}()
+	run, ctx := x.gqlgen.DispatchOperation(ctx, operation)
+	return run(ctx), nil
+}
+
+// servedSchema is the schema without @defer, which gqlgen adds to every schema:
+// an answer here is always whole.
+func servedSchema() *ast.Schema {
+	schema := *NewExecutableSchema(Config{}).Schema()
+	schema.Directives = maps.Clone(schema.Directives)
+	delete(schema.Directives, "defer")
+	return &schema
 }
 
 // refuse answers a request that does not run.
@@ -198,24 +225,28 @@ func (x *Executor) classify(operation *graphql.OperationContext, list gqlerror.L
 	return list
 }
 
-// kinds is where gqlparser names the Go kind of a variable's value, which means
-// nothing to a caller.
-var kinds = regexp.MustCompile(`^cannot use \S+ as |, not an? \w+$|^enums must be .*`)
+// telling are the messages of gqlparser about a variable that help a caller.
+// kind is the Go kind that some of them end with, which does not.
+var (
+	telling = regexp.MustCompile(`^(must be defined|cannot be null|unknown field|must be an? \w+.*|.* is not a valid \w+)$`)
+	kind    = regexp.MustCompile(`, not an? \w+$`)
+	wrong   = regexp.MustCompile(`^cannot use \w+ as (\w+)$`)
+)
 
+// withoutKinds says what is wrong with a variable without words of Go.
 func withoutKinds(message string) string {
-	return kinds.ReplaceAllStringFunc(message, func(part string) string {
-		switch {
-		case strings.HasPrefix(part, "cannot"):
-			return "the value is not of type "
-		case strings.HasPrefix(part, "enums"):
-			return "the value must be the name of an enum value, in quotes"
-		}
-		return ""
-	})
+	if named := wrong.FindStringSubmatch(message); named != nil {
+		return "the value is not of type " + named[1]
+	}
+	if telling.MatchString(message) {
+		return kind.ReplaceAllString(message, "")
+	}
+	return "the value is not of the variable's type"
 }
 
-// introspects reports whether the schema itself is asked for.
-func introspects(set ast.SelectionSet) bool {
+// introspects reports whether the schema itself is asked for. Fragments that were
+// seen are not looked into again.
+func introspects(set ast.SelectionSet, seen map[string]bool) bool {
 	for _, selection := range set {
 		switch selection := selection.(type) {
 		case *ast.Field:
@@ -223,11 +254,15 @@ func introspects(set ast.SelectionSet) bool {
 				return true
 			}
 		case *ast.InlineFragment:
-			if introspects(selection.SelectionSet) {
+			if introspects(selection.SelectionSet, seen) {
 				return true
 			}
 		case *ast.FragmentSpread:
-			if introspects(selection.Definition.SelectionSet) {
+			if seen[selection.Name] {
+				continue
+			}
+			seen[selection.Name] = true
+			if introspects(selection.Definition.SelectionSet, seen) {
 				return true
 			}
 		}

@@ -35,6 +35,7 @@ const (
 
 var callers = map[string]*auth.Principal{
 	"admin":     {Subject: "admin", Authorities: []string{auth.RoleAdmin}, ExpiresAt: moment},
+	"own-admin": {Subject: "own-admin", Authorities: []string{auth.RoleAdmin}, CustomerNumbers: []int64{1}, ExpiresAt: moment},
 	"member":    {Subject: "member", Authorities: []string{"ROLE_USER"}, CustomerIDs: []models.ID{acme}, ExpiresAt: moment},
 	"by-number": {Subject: "by-number", CustomerNumbers: []int64{1}, ExpiresAt: moment},
 	"stranger":  {Subject: "stranger", CustomerIDs: []models.ID{other}, ExpiresAt: moment},
@@ -42,8 +43,6 @@ var callers = map[string]*auth.Principal{
 }
 
 var moment = time.Date(2024, 2, 12, 14, 16, 49, 53_000_000, time.UTC)
-
-//go:fix inline
 
 // fixture is two customers: Acme with three users that differ in everything,
 // and Other with one.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -250,7 +251,17 @@ func (h *Handler) decompress(body io.Reader, encoding string) (io.Reader, error)
 }
 
 func readURL(r *http.Request) (Request, error) {
-	values := r.URL.Query()
+	// r.URL.Query drops what is malformed, and a dropped variable would hand out
+	// users that were not asked for.
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return Request{}, badRequest("the query string is not well formed: percent-encode every & ; %% and = of a value")
+	}
+	for _, name := range []string{"query", "operationName", "documentId", "variables", "extensions"} {
+		if n := len(values[name]); n > 1 {
+			return Request{}, badRequest("%s is given %d times; once is allowed", name, n)
+		}
+	}
 	var p params
 	for name, target := range map[string]**string{"query": &p.Query, "operationName": &p.OperationName, "documentId": &p.DocumentID} {
 		if values.Has(name) {

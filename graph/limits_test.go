@@ -3,6 +3,7 @@ package graph_test
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +29,7 @@ func levels(n int) string {
 // and the refusal is small. How fast is measured by BenchmarkRefusals.
 var hostileDocuments = map[string]struct{ query, code string }{
 	"fragments that double":      {levels(60), "MAX_RECURSIVE_SELECTIONS_EXCEEDED"},
+	"doubling on Query":          {strings.NewReplacer("{ viewer { ...F0 } }", "{ ...F0 }", "on Viewer { subject }", "on Query { viewer { subject } }", "on Viewer", "on Query").Replace(levels(60)), "MAX_RECURSIVE_SELECTIONS_EXCEEDED"},
 	"many aliases":               {"{ " + strings.Repeat("a: viewer { subject } ", 160) + "}", ""},
 	"different aliases":          {aliases(60, `customers(first: 100) { nodes { id } }`), "COMPLEXITY_LIMIT_EXCEEDED"},
 	"spreads of nothing much":    {"{ " + strings.Repeat("...{viewer{subject}} ", 140) + "}", ""},
@@ -74,7 +76,15 @@ func nestedPages(n int) string {
 }
 
 func TestHostileDocumentsAreRefused(t *testing.T) {
-	executor := newExecutor(dbtest.Open(t, db.SQLite))
+	for _, introspection := range []bool{true, false} {
+		t.Run(fmt.Sprintf("introspection %v", introspection), func(t *testing.T) { refuseAll(t, introspection) })
+	}
+}
+
+func refuseAll(t *testing.T, introspection bool) {
+	limited := settings()
+	limited.Introspection = introspection
+	executor := graph.NewExecutor(dbtest.Open(t, db.SQLite), slog.New(slog.DiscardHandler), limited)
 	for name, hostile := range hostileDocuments {
 		response := executor.Execute(as(t, "member"), graph.Request{Query: hostile.query})
 		var code any

@@ -1,9 +1,12 @@
 package graph
 
 import (
+	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 	"github.com/vektah/gqlparser/v2/validator/core"
 	"github.com/vektah/gqlparser/v2/validator/rules"
+
+	"roster/models"
 )
 
 // tooManyErrors ends a validation early. It holds the errors found until then.
@@ -31,4 +34,52 @@ func boundedRules() *rules.Rules {
 		})
 	}
 	return bounded
+}
+
+// checkValues refuses what validation lets through and what gqlgen would take
+// for impossible: an argument that cannot be read, such as a Long of 30 digits,
+// and a condition of @skip or @include that a variable makes null. Fragments that
+// were seen are not looked into again.
+func checkValues(set ast.SelectionSet, variables map[string]any, seen map[string]bool) error {
+	for _, selection := range set {
+		var (
+			directives ast.DirectiveList
+			children   ast.SelectionSet
+		)
+		switch selection := selection.(type) {
+		case *ast.Field:
+			for _, argument := range selection.Arguments {
+				if _, err := argument.Value.Value(variables); err != nil {
+					return models.Errorf(models.CodeBadUserInput, "%s: the value cannot be read", argument.Name)
+				}
+			}
+			directives, children = selection.Directives, selection.SelectionSet
+		case *ast.InlineFragment:
+			directives, children = selection.Directives, selection.SelectionSet
+		case *ast.FragmentSpread:
+			directives = selection.Directives
+			if !seen[selection.Name] {
+				seen[selection.Name] = true
+				children = selection.Definition.SelectionSet
+			}
+		}
+		if err := checkConditions(directives, variables); err != nil {
+			return err
+		}
+		if err := checkValues(children, variables, seen); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkConditions(directives ast.DirectiveList, variables map[string]any) error {
+	for _, directive := range directives {
+		for _, argument := range directive.Arguments {
+			if value, err := argument.Value.Value(variables); err != nil || value == nil {
+				return models.Errorf(models.CodeBadUserInput, "@%s(%s:) needs true or false", directive.Name, argument.Name)
+			}
+		}
+	}
+	return nil
 }

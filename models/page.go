@@ -42,8 +42,14 @@ type Window struct {
 // and name the argument, its value and what is allowed.
 func (a PageArgs) Window(maxSize int) (Window, error) {
 	if a.Page != nil {
-		if a.First != nil || a.After != nil || a.Last != nil || a.Before != nil {
-			return Window{}, Errorf(CodeBadUserInput, "page cannot be combined with first, after, last or before: give a page number or a cursor, not both")
+		// Only what was given is named: with introspection off, a message tells nothing more.
+		for _, argument := range []struct {
+			name  string
+			given bool
+		}{{"first", a.First != nil}, {"after", a.After != nil}, {"last", a.Last != nil}, {"before", a.Before != nil}} {
+			if argument.given {
+				return Window{}, Errorf(CodeBadUserInput, "page and %s cannot be combined: give a numbered page or a place in the list", argument.name)
+			}
 		}
 		if a.Page.Number < 1 {
 			return Window{}, Errorf(CodeBadUserInput, "page.number is %d; pages are numbered from 1", a.Page.Number)

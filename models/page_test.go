@@ -14,7 +14,7 @@ func TestPageArgsWindow(t *testing.T) {
 		return models.PageArgs{Page: &models.PageInput{Number: number, Size: size}}
 	}
 	const (
-		both  = "page cannot be combined with first, after, last or before: give a page number or a cursor, not both"
+		both  = " cannot be combined: give a numbered page or a place in the list"
 		older = "older"
 		newer = "newer"
 	)
@@ -37,10 +37,13 @@ func TestPageArgsWindow(t *testing.T) {
 		{"SizeFarTooLarge", page(1, math.MaxInt), models.Window{}, "page.size is 9223372036854775807; it must be between 1 and 100"},
 		{"NumberTooLarge", page(math.MaxInt32+1, 20), models.Window{}, "page.number is 2147483648; it must be at most 2147483647"},
 		{"NumberOverflows", page(math.MaxInt, 100), models.Window{}, "page.number is 9223372036854775807; it must be at most 2147483647"},
-		{"PageAndFirst", models.PageArgs{Page: &models.PageInput{Number: 1, Size: 1}, First: new(1)}, models.Window{}, both},
-		{"PageAndAfter", models.PageArgs{Page: &models.PageInput{Number: 1, Size: 1}, After: new("")}, models.Window{}, both},
-		{"PageAndLast", models.PageArgs{Page: &models.PageInput{Number: 1, Size: 1}, Last: new(1)}, models.Window{}, both},
-		{"PageAndBefore", models.PageArgs{Page: &models.PageInput{Number: 1, Size: 1}, Before: new("")}, models.Window{}, both},
+		{"PageAndFirst", models.PageArgs{Page: &models.PageInput{Number: 1, Size: 1}, First: new(1)}, models.Window{}, "page and first" + both},
+		{"PageAndAfter", models.PageArgs{Page: &models.PageInput{Number: 1, Size: 1}, After: new("")}, models.Window{}, "page and after" + both},
+		{"PageAndLast", models.PageArgs{Page: &models.PageInput{Number: 1, Size: 1}, Last: new(1)}, models.Window{}, "page and last" + both},
+		{"PageAndBefore", models.PageArgs{Page: &models.PageInput{Number: 1, Size: 1}, Before: new("")}, models.Window{}, "page and before" + both},
+
+		{"EmptyAfter", models.PageArgs{After: new("")}, models.Window{}, "after is empty; a cursor of this list is expected, or nothing"},
+		{"EmptyBefore", models.PageArgs{Last: new(1), Before: new("")}, models.Window{}, "before is empty; a cursor of this list is expected, or nothing"},
 
 		{"First", models.PageArgs{First: new(5)}, models.Window{Size: 5}, ""},
 		{"After", models.PageArgs{After: new(older)}, models.Window{Size: 20, After: older}, ""},

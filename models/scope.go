@@ -6,8 +6,8 @@ package models
 type Scope struct {
 	// All is true for a caller who may read every customer.
 	All bool
-	// CustomerIDs and CustomerNumbers name the customers that may be read
-	// otherwise. A token may use either name, so both are kept.
+	// CustomerIDs and CustomerNumbers name the customers that may be read where
+	// All is false. A token may use either name, so both are kept.
 	CustomerIDs     []ID
 	CustomerNumbers []int64
 }

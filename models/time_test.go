@@ -28,6 +28,8 @@ func TestParseTime(t *testing.T) {
 		{"Empty", "", time.Time{}, expected(`""`)},
 		{"Date", "2024-02-12", time.Time{}, expected(`"2024-02-12"`)},
 		{"WithoutZone", "2024-02-12T14:16:49", time.Time{}, expected(`"2024-02-12T14:16:49"`)},
+		{"OneDigitHour", "2024-02-12T4:16:49Z", time.Time{}, expected(`"2024-02-12T4:16:49Z"`)},
+		{"Comma", "2024-02-12T14:16:49,053Z", time.Time{}, expected(`"2024-02-12T14:16:49,053Z"`)},
 		{"SpaceForT", "2024-02-12 14:16:49Z", time.Time{}, expected(`"2024-02-12 14:16:49Z"`)},
 		{"NoSuchDay", "2023-02-29T00:00:00Z", time.Time{}, expected(`"2023-02-29T00:00:00Z"`)},
 		{"NoSuchHour", "2024-02-12T24:00:00Z", time.Time{}, expected(`"2024-02-12T24:00:00Z"`)},

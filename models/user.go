@@ -36,8 +36,7 @@ func (s *UserStatus) UnmarshalGQL(v any) (err error) {
 	return err
 }
 
-// marshalEnum writes an enum value as JSON text. The values are plain ASCII
-// names; a status that another writer left in the database need not be.
+// marshalEnum writes an enum value as JSON text. The values are plain ASCII names.
 func marshalEnum[T ~string](w io.Writer, value T) {
 	_, _ = io.WriteString(w, strconv.Quote(string(value)))
 }

@@ -107,6 +107,8 @@ func search(q *worthQuery, values []string) error {
 		return models.Errorf(models.CodeBadUserInput, "there is no word in it")
 	case words > models.MaxFilterConditions:
 		return models.Errorf(models.CodeBadUserInput, "%d words are given; at most %d are allowed", words, models.MaxFilterConditions)
+	default:
+		q.size += words - 1
 	}
 	q.add("search", value)
 	return nil
@@ -115,6 +117,7 @@ func search(q *worthQuery, values []string) error {
 // add narrows the list by one field of the GraphQL filter.
 func (q *worthQuery) add(field string, condition any) {
 	q.conditions = append(q.conditions, map[string]any{field: condition})
+	q.size++
 }
 
 // anyOf is a parameter whose GraphQL filter takes a list of values.
@@ -129,6 +132,10 @@ func anyOf(field string, read func(string) (any, error)) parameter {
 	}
 }
 
+// maxEach is how many values a parameter can have whose GraphQL filter takes one
+// value only: each makes up to two conditions.
+const maxEach = models.MaxFilterConditions / 2
+
 // eachOf is a parameter whose GraphQL filter takes one value only.
 func eachOf(field string, read func(string) (any, error)) parameter {
 	return func(q *worthQuery, values []string) error {
@@ -136,9 +143,16 @@ func eachOf(field string, read func(string) (any, error)) parameter {
 		if err != nil {
 			return err
 		}
+		if len(wanted) > maxEach {
+			return models.Errorf(models.CodeBadUserInput, "%d values are given; at most %d are allowed", len(wanted), maxEach)
+		}
 		for i, value := range wanted {
 			wanted[i] = map[string]any{field: value}
+			if _, ok := value.(map[string]any); ok {
+				q.size++ // both ends of a range
+			}
 		}
+		q.size += len(wanted) - 1
 		q.add("or", wanted)
 		return nil
 	}

@@ -42,7 +42,7 @@ func noParameters(raw string) error {
 
 // bracketed is a parameter in one of the bracket forms: query[status] and
 // filter[created_at][gte] mean the same as status and created_at[gte].
-var bracketed = regexp.MustCompile(`^(?:query|filter|search_filter)\[([^\[\]]+)\](.*)$`)
+var bracketed = regexp.MustCompile(`^(?:query|filter|search_filter)\[([^\[\]]+)\]((?:\[[^\[\]]*\])*)$`)
 
 // nested is a field of the subrole in brackets.
 var nested = regexp.MustCompile(`^(subrole)\[([^\[\]]+)\]$`)
@@ -85,6 +85,10 @@ func readWorthQuery(raw string) (*worthQuery, error) {
 			return nil, models.Errorf(models.CodeBadUserInput, "%s: %s", name, err)
 		}
 	}
+	if query.size > models.MaxFilterConditions {
+		return nil, models.Errorf(models.CodeBadUserInput, "%s together make %d conditions; at most %d are allowed. A word of search is one, and a time two.",
+			strings.Join(slices.Sorted(keys(values)), ", "), query.size, models.MaxFilterConditions)
+	}
 	return query, nil
 }
 
@@ -93,6 +97,9 @@ type worthQuery struct {
 	variables  map[string]any
 	page       map[string]any
 	conditions []any
+	// size is how many conditions these are to GraphQL, which counts each word of
+	// a search and both ends of a range.
+	size int
 	// subroles are what the user's subrole has to be, for what GraphQL cannot filter by.
 	subroles []func(subroleRecord) bool
 }

@@ -190,29 +190,31 @@ func TestBadParameters(t *testing.T) {
 		"?created_at[gte]=2024-02-12T14:16:49.053Z&created_at[gte]=2024-02-12T14:16:49.053Z": `created_at[gte]: given 2 times`,
 		"?created_at[gte]=2024-02-12T14:16:49.0531234Z":                                      `created_at[gte]: \"2024-02-12T14:16:49.0531234Z\" is too fine`,
 		"?created_at[ne]=2024-02-12T14:16:49.053Z":                                           `\"created_at[ne]\" is not a parameter. Known are created_at, `,
-		"?status[gte]=ACTIVE":          `\"status[gte]\" is not a parameter`,
-		"?subrole=cro":                 `\"subrole\" is not a parameter`,
-		"?subrole.name=CRO":            `\"subrole.name\" is not a parameter`,
-		"?subrole[code=CRO":            `\"subrole[code\" is not a parameter`,
-		"?password=x":                  `\"password\" is not a parameter`,
-		"?Status=ACTIVE":               `\"Status\" is not a parameter`,
-		"?query=status":                `\"query\" is not a parameter`,
-		"?query[]=status":              `\"query[]\" is not a parameter`,
-		"?query[query[status]]=ACTIVE": `is not a parameter`,
-		"?filter[status]]=ACTIVE":      `is not a parameter`,
-		"?=ACTIVE":                     `\"\" is not a parameter`,
-		"?" + long + "=1":              `The query string has 9002 bytes; at most 8192`,
-		"?" + long[:200] + "=1":        `…`,
-		"?status=ACTIVE;page=2":        `The query string is not well formed`,
-		"?status=%zz":                  `The query string is not well formed`,
-		"?%=1":                         `The query string is not well formed`,
-		"?first_name=%00":              `first_name: the text holds the character U+0000`,
-		"?first_name=%ff":              `first_name: the text is not valid UTF-8`,
-		"?%ff=1":                       `\"\\xff\" is not a parameter`,
-		`?last_name="Smith`:            `last_name: a double quote is not closed`,
-		`?last_name="Smith"x`:          `last_name: a comma or the end is expected`,
-		"?last_name=" + numbers(101):   `last_name: 101 values are given; at most 100`,
-		"?created_at=" + instants(30):  `conditions; at most 50`,
+		"?status[gte]=ACTIVE":                `\"status[gte]\" is not a parameter`,
+		"?subrole=cro":                       `\"subrole\" is not a parameter`,
+		"?subrole.name=CRO":                  `\"subrole.name\" is not a parameter`,
+		"?subrole[code=CRO":                  `\"subrole[code\" is not a parameter`,
+		"?password=x":                        `\"password\" is not a parameter`,
+		"?Status=ACTIVE":                     `\"Status\" is not a parameter`,
+		"?query=status":                      `\"query\" is not a parameter`,
+		"?query[]=status":                    `\"query[]\" is not a parameter`,
+		"?query[query[status]]=ACTIVE":       `is not a parameter`,
+		"?filter[status]]=ACTIVE":            `is not a parameter`,
+		"?=ACTIVE":                           `\"\" is not a parameter`,
+		"?" + long + "=1":                    `The query string has 9002 bytes; at most 8192`,
+		"?" + long[:200] + "=1":              `…`,
+		"?status=ACTIVE;page=2":              `The query string is not well formed`,
+		"?status=%zz":                        `The query string is not well formed`,
+		"?%=1":                               `The query string is not well formed`,
+		"?first_name=%00":                    `first_name: the text holds the character U+0000`,
+		"?first_name=%ff":                    `first_name: the text is not valid UTF-8`,
+		"?%ff=1":                             `\"\\xff\" is not a parameter`,
+		`?last_name="Smith`:                  `last_name: a double quote is not closed`,
+		`?last_name="Smith"x`:                `last_name: a comma or the end is expected`,
+		"?last_name=" + numbers(101):         `last_name: 101 values are given; at most 100`,
+		"?created_at=" + instants(30):        `30 values are given; at most 25 are allowed`,
+		"?status=ACTIVE&search=" + words(50): `search, status together make 51 conditions; at most 50 are allowed`,
+		"?filter[stat]us=ACTIVE":             `\"filter[stat]us\" is not a parameter`,
 	} {
 		t.Run(query[:min(len(query), 60)], func(t *testing.T) {
 			s, store := recordingServer(t)
@@ -414,3 +416,12 @@ func TestSubroleFields(t *testing.T) {
 }
 
 func quoted(value string) string { return `"` + strings.ReplaceAll(value, `"`, `""`) + `"` }
+
+// words are n different words of a query string.
+func words(n int) string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprintf("w%d", i)
+	}
+	return strings.Join(list, "+")
+}
