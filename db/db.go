@@ -173,8 +173,17 @@ func (c pooled) dead(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() != nil || !c.Conn.Conn().IsClosed() {
 		return err
 	}
-	return fmt.Errorf("%w: %w", driver.ErrBadConn, err)
+	return deadConnectionError{err}
 }
+
+// deadConnectionError is what a statement says whose connection had died.
+type deadConnectionError struct{ error }
+
+// Is has [sql.DB] take the error for driver.ErrBadConn.
+func (deadConnectionError) Is(target error) bool { return target == driver.ErrBadConn }
+
+// Unwrap gives what the driver said.
+func (e deadConnectionError) Unwrap() error { return e.error }
 
 func postgresConfig(databaseURL string, options Options) (*pgx.ConnConfig, error) {
 	config, err := pgx.ParseConfig(databaseURL)
