@@ -25,7 +25,7 @@ test: ## Run the tests; those for PostgreSQL and Chromium are skipped where thes
 
 .PHONY: test-all
 test-all: ## Run the tests with the race detector, and fail where PostgreSQL or Chromium is missing
-	REQUIRE_POSTGRES=1 REQUIRE_CHROMIUM=1 go test -race -shuffle=on ./...
+	REQUIRE_POSTGRES=1 REQUIRE_CHROMIUM=1 go test -race -shuffle=on -timeout 25m ./...
 
 .PHONY: golden
 golden: ## Write the golden files anew; read the difference before you commit it

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"roster/graph"
+	"roster/models"
 )
 
 // identify gives every request an id: the caller's own X-Request-Id where it is
@@ -40,17 +42,20 @@ func harmless(id string) bool {
 	return true
 }
 
-// record logs every request: the route it took and not its path, which names
+// record logs and counts every request: the route it took and not its path, which names
 // customers; no query, header or body.
 func (s *server) record(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		began := time.Now()
-		recorder := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
+		began, end := time.Now(), s.metrics.begin()
+		recorder := &statusRecorder{ResponseWriter: w, status: http.StatusOK, patience: s.settings.RequestTimeout, leaving: s.draining.Load}
 		defer func() {
+			took := time.Since(began)
+			end(r.Pattern, recorder.status, took)
 			s.log.InfoContext(r.Context(), "request", "requestId", graph.RequestID(r.Context()), "method", method(r), "route", r.Pattern,
-				"status", recorder.status, "bytes", recorder.bytes, "duration", time.Since(began).Round(time.Microsecond))
+				"status", recorder.status, "bytes", recorder.bytes, "duration", took.Round(time.Microsecond))
 		}()
 		next.ServeHTTP(recorder, r)
+		recorder.limit() // net/http sends what it has buffered once we return
 	})
 }
 
@@ -63,46 +68,126 @@ func method(r *http.Request) string {
 	return "other"
 }
 
-// statusRecorder remembers what was answered.
+// statusRecorder remembers what was answered, and gives up on a client that
+// does not read it. A time limit for the whole answer would not fit streams, so
+// each part of an answer has its own.
 type statusRecorder struct {
 	http.ResponseWriter
 	status int
+	begun  bool // the header is on its way
 	bytes  int64
+	// patience is how long the client may take to read one part; 0 is any time.
+	patience time.Duration
+	// leaving tells that the server is stopping; nil is never.
+	leaving func() bool
 }
 
-// WriteHeader notes the status and passes it on.
+// partSize is how much of an answer has a time limit of its own, so that a slow
+// client that does read can have as large an answer as any.
+const partSize = 32 << 10
+
+// WriteHeader notes the status and passes it on. A server that is stopping asks
+// the client to send its next request elsewhere.
 func (r *statusRecorder) WriteHeader(status int) {
-	r.status = status
+	if status >= http.StatusOK && !r.begun {
+		r.status, r.begun = status, true
+		if r.leaving != nil && r.leaving() {
+			r.Header().Set("Connection", "close")
+		}
+	}
 	r.ResponseWriter.WriteHeader(status)
 }
 
-// Write notes the number of bytes and passes them on.
-func (r *statusRecorder) Write(data []byte) (int, error) {
-	n, err := r.ResponseWriter.Write(data)
-	r.bytes += int64(n)
-	return n, err
+// Write passes the bytes on, in parts, and notes their number.
+func (r *statusRecorder) Write(data []byte) (written int, err error) {
+	if !r.begun {
+		r.WriteHeader(http.StatusOK)
+	}
+	for part := range slices.Chunk(data, partSize) {
+		end := r.limit()
+		n, err := r.ResponseWriter.Write(part)
+		end()
+		written += n
+		r.bytes += int64(n)
+		if err != nil {
+			return written, err
+		}
+	}
+	return written, nil
+}
+
+// FlushError sends what has been written so far on its way.
+func (r *statusRecorder) FlushError() error {
+	if !r.begun {
+		r.WriteHeader(http.StatusOK)
+	}
+	defer r.limit()()
+	return http.NewResponseController(r.ResponseWriter).Flush()
+}
+
+// limit begins the time for one part; what it gives ends it. Between parts there
+// is none: HTTP/2 resets a stream whose time is over even when nothing is to be
+// written. A writer that knows no deadlines, as in tests, has none.
+func (r *statusRecorder) limit() (end func()) {
+	if r.patience == 0 {
+		return func() {}
+	}
+	connection := http.NewResponseController(r.ResponseWriter)
+	_ = connection.SetWriteDeadline(time.Now().Add(r.patience))
+	return func() { _ = connection.SetWriteDeadline(time.Time{}) }
 }
 
 // Unwrap lets http.ResponseController reach the connection.
 func (r *statusRecorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
-// recover turns a panic outside the resolvers into one 500 and one line in the
-// log. A panic that cuts the connection on purpose passes.
-func (s *server) recover(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer func() {
-			value := recover()
-			if value == nil {
-				return
-			}
-			if value == http.ErrAbortHandler { //nolint:errorlint // the documented sentinel, compared as net/http does
-				panic(value)
-			}
-			s.log.ErrorContext(r.Context(), "panic", "requestId", graph.RequestID(r.Context()), "type", fmt.Sprintf("%T", value), "stack", string(debug.Stack()))
-			plain(w, http.StatusInternalServerError, "Something went wrong on our side. Request id: "+graph.RequestID(r.Context()))
-		}()
-		next.ServeHTTP(w, r)
-	})
+// recover makes the middleware that turns a panic outside the resolvers into one
+// 500, answered by refuse, and one line in the log. An answer that has begun is
+// cut, as it must not look complete. A panic that cuts it on purpose passes.
+func (s *server) recover(refuse refuse) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			begun := &statusRecorder{ResponseWriter: w}
+			defer func() {
+				value := recover()
+				if value == nil {
+					return
+				}
+				if value == http.ErrAbortHandler { //nolint:errorlint // the documented sentinel, compared as net/http does
+					panic(value)
+				}
+				s.log.ErrorContext(r.Context(), "panic", "requestId", graph.RequestID(r.Context()), "type", fmt.Sprintf("%T", value), "stack", string(debug.Stack()))
+				if begun.begun {
+					panic(http.ErrAbortHandler)
+				}
+				refuse(w, r, &models.Error{Code: models.CodeInternal, Message: models.InternalMessage})
+			}()
+			next.ServeHTTP(begun, r)
+		})
+	}
+}
+
+// refuse answers a request with an error, in the form of the API that it is for.
+type refuse = func(w http.ResponseWriter, r *http.Request, err error)
+
+// unread refuses requests whose body nobody has read. net/http reads it before it
+// sends the answer, so that the connection can be used again, and would wait for
+// a slow one as long as a request may take to arrive.
+func unread(refuse refuse) refuse {
+	return func(w http.ResponseWriter, r *http.Request, err error) {
+		if r.Body != http.NoBody {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyOnItsWay)) // a writer of tests has no deadlines
+		}
+		refuse(w, r, err)
+	}
+}
+
+// bodyOnItsWay is how long a body that nobody reads may take to arrive.
+const bodyOnItsWay = 20 * time.Millisecond
+
+// refusePlain refuses what is for no API in plain text.
+func refusePlain(w http.ResponseWriter, r *http.Request, err error) {
+	failure := models.AsError(err)
+	plain(w, graph.HTTPStatus(failure.Code), failure.Message+" Request id: "+graph.RequestID(r.Context()))
 }
 
 // limitTime ends a request that takes longer than the settings allow.

@@ -18,6 +18,7 @@ type serveCommand struct {
 	databaseSettings `embed:"" group:"Database"`
 	tokenSettings    `embed:"" group:"Tokens"`
 	serverSettings   `embed:"" group:"Server"`
+	tlsSettings      `embed:"" group:"Server"`
 }
 
 // Run serves until ctx is done. Whatever is wrong with the settings or the
@@ -31,6 +32,10 @@ func (c *serveCommand) Run(ctx context.Context, p *process) (err error) {
 		return err
 	}
 	log := newLog(p.stderr)
+	certificate, err := c.load(log)
+	if err != nil {
+		return err
+	}
 	// Background work of the server must have ended when Run returns.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -50,6 +55,7 @@ func (c *serveCommand) Run(ctx context.Context, p *process) (err error) {
 	if err != nil {
 		return err
 	}
+	server.certificate = certificate
 	listener, err := server.listen(ctx)
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -55,13 +56,18 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 
 // server answers HTTP requests from one database.
 type server struct {
-	settings *serverSettings
-	log      *slog.Logger
-	db       *db.DB
-	verifier *auth.Verifier
-	executor *graph.Executor
-	page     graphiql.Page
-	draining atomic.Bool
+	settings  *serverSettings
+	log       *slog.Logger
+	db        *db.DB
+	verifier  *auth.Verifier
+	executor  *graph.Executor
+	page      graphiql.Page
+	admission *admission
+	metrics   *metrics
+	rates     *rateLimiter
+	// certificate is nil for serving without TLS.
+	certificate *certificate
+	draining    atomic.Bool
 }
 
 // newServer puts a server together.
@@ -70,13 +76,17 @@ func newServer(settings *serverSettings, verifier *auth.Verifier, database *db.D
 	if err != nil {
 		return nil, err
 	}
+	admission := newAdmission(settings.MaxConcurrent)
 	return &server{
-		settings: settings,
-		log:      log,
-		db:       database,
-		verifier: verifier,
-		executor: graph.NewExecutor(database, log, graphSettings),
-		page:     page,
+		settings:  settings,
+		log:       log,
+		db:        database,
+		verifier:  verifier,
+		executor:  graph.NewExecutor(database, log, graphSettings),
+		page:      page,
+		admission: admission,
+		metrics:   newMetrics(admission),
+		rates:     newRateLimiter(settings.RateLimit, settings.RateBurst),
 	}, nil
 }
 
@@ -84,8 +94,8 @@ func newServer(settings *serverSettings, verifier *auth.Verifier, database *db.D
 func (s *server) routes() http.Handler {
 	graphQL := graph.NewHandler(s.executor, s.settings.MaxBody)
 	legacy := rest.Config{
-		Executor:        s.executor,
-		Authenticate:    s.verifier.Middleware,
+		Executor:        admittedExecutor{s.executor, s.admission},
+		Authenticate:    s.identifyCaller,
 		Log:             s.log,
 		Timeout:         s.settings.RequestTimeout,
 		DeprecatedSince: s.settings.LegacyDeprecatedSince,
@@ -94,8 +104,9 @@ func (s *server) routes() http.Handler {
 		legacy.Credentials = s.db
 	}
 
+	admitted := s.admission.admit(s.settings.MaxBody, graphQL.Refuse)(graphQL)
 	mux := http.NewServeMux()
-	mux.Handle("/graphql", rest.Compress(s.limitTime(s.verifier.Middleware(graphQL.Refuse)(graphQL))))
+	mux.Handle("/graphql", rest.Compress(s.recover(graphQL.Refuse)(s.limitTime(s.identifyCaller(graphQL.Refuse)(admitted)))))
 	mux.Handle("GET /schema.graphqls", graph.SchemaHandler())
 	mux.Handle("/openapi.json", rest.OpenAPI())
 	mux.Handle("/docs/", rest.Docs())
@@ -106,7 +117,16 @@ func (s *server) routes() http.Handler {
 		mux.Handle("GET /{$}", http.RedirectHandler("/graphiql/", http.StatusFound))
 	}
 	all := rest.Front(mux, rest.NewWorth(legacy), rest.NewTestinium(legacy))
-	return s.identify(s.record(s.recover(rest.CORS(s.settings.CORSOrigins)(all))))
+	return s.identify(s.record(s.recover(refusePlain)(rest.CORS(s.settings.CORSOrigins)(all))))
+}
+
+// identifyCaller makes the middleware that stands before everything that needs a
+// token. It refuses first what costs least to refuse.
+func (s *server) identifyCaller(refuse refuse) func(http.Handler) http.Handler {
+	refuse = unread(refuse)
+	return func(next http.Handler) http.Handler {
+		return s.admission.door(refuse)(s.verifier.Middleware(refuse)(s.rates.middleware(refuse)(next)))
+	}
 }
 
 // listen opens the address that the settings name.
@@ -119,19 +139,31 @@ func (s *server) listen(ctx context.Context) (net.Listener, error) {
 	return listener, nil
 }
 
-// serve answers requests on listener until ctx is done. Then it refuses new ones
-// and gives the running ones the grace time to end.
+// serve answers requests on listener until ctx is done, and then stops without
+// losing any.
 func (s *server) serve(ctx context.Context, listener net.Listener) error {
+	stopAdmin, err := s.startAdmin(ctx)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	defer stopAdmin()
+	busy := newBusyConnections()
 	server := &http.Server{
 		Handler:           s.routes(),
-		ReadHeaderTimeout: 5 * time.Second,
+		ReadHeaderTimeout: min(5*time.Second, s.settings.RequestTimeout),
 		ReadTimeout:       s.settings.RequestTimeout,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ConnState:         busy.note,
+	}
+	serve := server.Serve
+	if s.certificate != nil {
+		server.TLSConfig = s.certificate.config()
+		serve = func(listener net.Listener) error { return server.ServeTLS(listener, "", "") }
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(listener) }()
+	go func() { ended <- serve(listener) }()
 	select {
 	case err := <-ended:
 		return err
@@ -139,13 +171,110 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	}
 
 	s.draining.Store(true)
-	s.log.Info("stopping", "grace", s.settings.GraceTime)
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.settings.GraceTime)
+	s.log.Info("stopping", "delay", s.settings.DrainDelay, "grace", s.settings.GraceTime)
+	ctx = context.WithoutCancel(ctx)
+	wait(ctx, s.settings.DrainDelay)
+	grace, cancel := context.WithTimeout(ctx, s.settings.GraceTime)
 	defer cancel()
-	if err := server.Shutdown(grace); err != nil {
+	return stop(grace, server, serve, listener, busy)
+}
+
+// stop ends a server whose answers ask their clients to go elsewhere. Shutdown
+// alone would lose requests, as it does not answer what arrives after it was
+// called: on a connection that was just accepted, or on one that looked idle
+// while a request was on its way. So it comes last. First the listener stays open
+// for a moment, while clients come back on new connections and learn from /readyz
+// and from every answer that the server is stopping. Then it is closed, and what
+// has been accepted is answered.
+func stop(ctx context.Context, server *http.Server, serve func(net.Listener) error, listener net.Listener, busy *busyConnections) error {
+	linger, cancel := context.WithTimeout(ctx, lingerTime)
+	defer cancel()
+	busy.waitForNone(linger)
+	waiting, closing := stopListening(listener)
+	_ = serve(&connections{waiting, listener.Addr()}) // ends with io.EOF
+	busy.waitForNone(ctx)
+	if err := server.Shutdown(ctx); err != nil && ctx.Err() != nil {
 		return errors.Join(errors.New("requests were still running when the grace time was over"), server.Close())
 	}
-	return nil
+	return closing
+}
+
+const (
+	// lingerTime is how long the listener stays open at most for clients that
+	// never stop coming.
+	lingerTime = 2 * time.Second
+	// quietTime is how long nothing must have come before nothing is expected.
+	quietTime = 100 * time.Millisecond
+)
+
+// connections is a listener that has these connections and no more.
+type connections struct {
+	waiting []net.Conn
+	addr    net.Addr
+}
+
+// Accept gives the next connection, and io.EOF when there is none.
+func (c *connections) Accept() (net.Conn, error) {
+	if len(c.waiting) == 0 {
+		return nil, io.EOF
+	}
+	next := c.waiting[0]
+	c.waiting = c.waiting[1:]
+	return next, nil
+}
+
+// Close does nothing: the connections have been given away.
+func (c *connections) Close() error { return nil }
+
+// Addr is the address that the connections were made to.
+func (c *connections) Addr() net.Addr { return c.addr }
+
+// busyConnections are those with a request on them, or about to have their first.
+type busyConnections struct {
+	mu      sync.Mutex
+	busy    map[net.Conn]bool
+	changed time.Time
+}
+
+func newBusyConnections() *busyConnections { return &busyConnections{busy: map[net.Conn]bool{}} }
+
+// note follows the connections; it is the ConnState of an http.Server.
+func (b *busyConnections) note(connection net.Conn, state http.ConnState) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.changed = time.Now()
+	switch state {
+	case http.StateNew, http.StateActive:
+		b.busy[connection] = true
+	case http.StateIdle, http.StateClosed, http.StateHijacked:
+		delete(b.busy, connection)
+	}
+}
+
+// quiet tells for how long no connection has been busy.
+func (b *busyConnections) quiet() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.busy) > 0 {
+		return 0
+	}
+	return time.Since(b.changed)
+}
+
+// waitForNone waits until all has been quiet for a moment, or ctx is done.
+func (b *busyConnections) waitForNone(ctx context.Context) {
+	for quiet := b.quiet(); quiet < quietTime && ctx.Err() == nil; quiet = b.quiet() {
+		wait(ctx, quietTime-quiet)
+	}
+}
+
+func wait(ctx context.Context, duration time.Duration) {
+	timer := time.NewTimer(duration)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
 }
 
 // maxHeaderBytes is room for a token of 8 KiB and what browsers add.

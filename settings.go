@@ -50,6 +50,7 @@ type tokenSettings struct {
 // serverSettings are what every server has, the demo included.
 type serverSettings struct {
 	Listen                string        `env:"ROSTER_LISTEN" default:"127.0.0.1:8080" placeholder:"ADDRESS" help:"Address to listen on."`
+	AdminListen           string        `env:"ROSTER_ADMIN_LISTEN" placeholder:"ADDRESS" help:"Address on which to serve metrics and profiles, for the operator only; without it they are not served."`
 	GraphiQL              bool          `name:"graphiql" env:"ROSTER_GRAPHIQL" default:"true" negatable:"" help:"Serve GraphiQL at /graphiql/."`
 	Introspection         bool          `env:"ROSTER_INTROSPECTION" default:"true" negatable:"" help:"Answer questions about the schema."`
 	TrustedDocuments      string        `env:"ROSTER_TRUSTED_DOCUMENTS" placeholder:"FILE" help:"Run only the GraphQL documents of this manifest, a JSON object from id to document."`
@@ -57,7 +58,11 @@ type serverSettings struct {
 	LegacyDeprecatedSince time.Time     `env:"ROSTER_LEGACY_DEPRECATED_SINCE" format:"2006-01-02" placeholder:"DATE" help:"Announce with every answer of the legacy endpoints that they are deprecated since this day, such as 2026-12-31."`
 	CORSOrigins           []string      `name:"cors-origin" env:"ROSTER_CORS_ORIGIN" placeholder:"ORIGIN" help:"An origin whose scripts may call from a browser, or *. Can be repeated."`
 	RequestTimeout        time.Duration `env:"ROSTER_REQUEST_TIMEOUT" default:"10s" placeholder:"TIME" help:"The longest that one answer may take."`
+	DrainDelay            time.Duration `env:"ROSTER_DRAIN_DELAY" default:"0s" placeholder:"TIME" help:"How long to go on accepting requests after /readyz began to fail: what a load balancer takes to notice."`
 	GraceTime             time.Duration `env:"ROSTER_GRACE_TIME" default:"10s" placeholder:"TIME" help:"How long running requests may take to end when the server stops."`
+	MaxConcurrent         int           `env:"ROSTER_MAX_CONCURRENT" default:"0" placeholder:"N" help:"The most GraphQL documents that run at once, those of the legacy endpoints included; 0 suits the machine. As many wait, and what comes beyond is refused with 503."`
+	RateLimit             float64       `env:"ROSTER_RATE_LIMIT" default:"0" placeholder:"N" help:"How many requests per second one caller, the sub of a token, may make; 0 is no limit."`
+	RateBurst             int           `env:"ROSTER_RATE_BURST" default:"0" placeholder:"N" help:"How many requests a caller may make at once after a pause; 0 is what --rate-limit allows in a second."`
 	MaxBody               int64         `env:"ROSTER_MAX_BODY" default:"65536" placeholder:"BYTES" help:"The largest request body."`
 	MaxTokens             int           `env:"ROSTER_MAX_TOKENS" default:"1000" placeholder:"N" help:"The most tokens of a GraphQL document."`
 	MaxDepth              int           `env:"ROSTER_MAX_DEPTH" default:"12" placeholder:"N" help:"The most levels of fields in a GraphQL document."`
@@ -76,6 +81,18 @@ func (s *serverSettings) validate() error {
 			errs = append(errs, fmt.Errorf("%s is %s; it must be more than 0", setting.name, setting.value))
 		}
 	}
+	if !(s.RateLimit >= 0 && s.RateLimit <= maxRate) { // NaN is not allowed either
+		errs = append(errs, fmt.Errorf("--rate-limit is %v; it must be between 0 and %v", s.RateLimit, maxRate))
+	}
+	if s.RateBurst < 0 || s.RateBurst > 0 && s.RateLimit == 0 {
+		errs = append(errs, fmt.Errorf("--rate-burst is %d; it must not be less than 0, and means something with --rate-limit only", s.RateBurst))
+	}
+	if s.MaxConcurrent < 0 {
+		errs = append(errs, fmt.Errorf("--max-concurrent is %d; it must be at least 1, or 0 for what suits the machine", s.MaxConcurrent))
+	}
+	if s.DrainDelay < 0 {
+		errs = append(errs, fmt.Errorf("--drain-delay is %s; it must not be less than 0", s.DrainDelay))
+	}
 	for _, setting := range []struct {
 		name  string
 		value int
@@ -89,6 +106,9 @@ func (s *serverSettings) validate() error {
 	}
 	return errors.Join(errs...)
 }
+
+// maxRate is more than any server can answer.
+const maxRate = 1e6
 
 func (s *serverSettings) graph() (graph.Settings, error) {
 	settings := graph.Settings{
@@ -115,8 +135,11 @@ const documentCacheBytes = 16 << 20
 func (s *serverSettings) database(readOnly bool) db.Options {
 	// The database gives up a little earlier than the request, so that its own
 	// error is the one that is shown and logged.
-	return db.Options{ReadOnly: readOnly, StatementTimeout: s.RequestTimeout * 9 / 10}
+	return db.Options{ReadOnly: readOnly, StatementTimeout: s.RequestTimeout * 9 / 10, MaxConnections: databaseConnections}
 }
+
+// databaseConnections is how many connections to the database are used at once.
+const databaseConnections = 16
 
 // issuer gives the one issuer that the settings describe.
 func (s *tokenSettings) issuer() (auth.Issuer, error) {

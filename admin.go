@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// metrics are what the operator can watch. Routes are patterns and never paths,
+// which name customers.
+type metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	running  prometheus.Gauge
+}
+
+func newMetrics(admission *admission) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "roster_requests_total", Help: "Requests answered."}, []string{"route", "status"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "roster_request_duration_seconds", Help: "How long requests took, streams included.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"route"}),
+		running: prometheus.NewGauge(prometheus.GaugeOpts{Name: "roster_requests_running", Help: "Requests being answered."}),
+	}
+	m.registry.MustRegister(m.requests, m.duration, m.running,
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "roster_requests_shed_total", Help: "Requests refused because the server had too much to do."},
+			func() float64 { return float64(admission.refused.Load()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "roster_documents_running", Help: "GraphQL documents that run."},
+			func() float64 { return float64(len(admission.places)) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "roster_documents_waiting", Help: "Requests that wait until a document of theirs may run."},
+			func() float64 { return float64(admission.waiting.Load()) }),
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// begin counts a request that begins; what it gives counts its end.
+func (m *metrics) begin() (end func(route string, status int, took time.Duration)) {
+	m.running.Inc()
+	return func(route string, status int, took time.Duration) {
+		m.running.Dec()
+		m.requests.WithLabelValues(route, strconv.Itoa(status)).Inc()
+		m.duration.WithLabelValues(route).Observe(took.Seconds())
+	}
+}
+
+// adminRoutes are for the operator only, and so on a listener of their own.
+func (s *server) adminRoutes() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+// startAdmin listens for the operator, if the settings say so. What it gives ends
+// that, at once: nobody waits for the end of a profile.
+func (s *server) startAdmin(ctx context.Context) (stop func(), err error) {
+	if s.settings.AdminListen == "" {
+		return func() {}, nil
+	}
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", s.settings.AdminListen)
+	if err != nil {
+		return nil, fmt.Errorf("--admin-listen: cannot listen on %s: %w", s.settings.AdminListen, err)
+	}
+	s.log.Info("serving metrics and profiles", "admin", listener.Addr().String())
+	server := &http.Server{Handler: s.adminRoutes(), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(listener) }()
+	return func() {
+		_ = server.Close() // there is nothing to lose
+		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+			s.log.Warn("metrics and profiles were not served any more", "error", err)
+		}
+	}, nil
+}

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/vektah/gqlparser/v2/gqlerror"
+
+	"roster/graph"
+	"roster/models"
+	"roster/rest"
+)
+
+// admission bounds how much is worked on at once. More than the processors and
+// the database can do together only makes everybody wait. So what has a place is
+// answered about as fast as on an idle server, as many wait for a place, and
+// everything beyond is refused at once, which costs next to nothing.
+//
+// A place is held while a GraphQL document runs, whether a caller sent it or it
+// is one of the REST endpoints' own, and not for the whole request. Neither a
+// client that sends its body slowly nor one that reads its answer slowly keeps
+// others out, and a stream, which may take hours, has a place for each of its
+// pages only.
+type admission struct {
+	places  chan struct{}
+	maxWait time.Duration
+	waiting atomic.Int64
+	refused atomic.Int64
+}
+
+// maxWait is how long a request waits for a place at most. It matters only when
+// what runs is slow, or stuck: otherwise the few who may wait have their turn in
+// some hundredths of a second.
+const maxWait = time.Second
+
+// newAdmission makes one for so many documents at once; 0 takes a number that
+// suits the machine. As many may wait.
+func newAdmission(places int) *admission {
+	if places == 0 {
+		// More than there are connections to the database would wait there. On a
+		// large machine it is twice the processors, as a document spends about half
+		// of its time outside the database.
+		places = max(databaseConnections, 2*runtime.GOMAXPROCS(0))
+	}
+	return &admission{places: make(chan struct{}, places), maxWait: maxWait}
+}
+
+// full reports whether as many wait as may.
+func (a *admission) full() bool { return a.waiting.Load() >= int64(cap(a.places)) }
+
+func (a *admission) refusal() error {
+	a.refused.Add(1)
+	return models.Errorf(models.CodeUnavailable, "The server has more to do than it can. Try again in a moment.")
+}
+
+// enter gives a place, for which it waits a moment. The error is a
+// *models.Error of CodeUnavailable.
+func (a *admission) enter(ctx context.Context) error {
+	select {
+	case a.places <- struct{}{}:
+		return nil
+	default:
+	}
+	if a.full() {
+		return a.refusal()
+	}
+	a.waiting.Add(1)
+	defer a.waiting.Add(-1)
+	ctx, cancel := context.WithTimeout(ctx, a.maxWait)
+	defer cancel()
+	if a.enterPatiently(ctx) != nil {
+		return a.refusal()
+	}
+	return nil
+}
+
+// enterPatiently waits for a place as long as ctx allows. The error is a
+// *models.Error of CodeTimeout.
+func (a *admission) enterPatiently(ctx context.Context) error {
+	select {
+	case a.places <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return &models.Error{Code: models.CodeTimeout, Message: "The answer took too long.", Err: context.Cause(ctx)}
+	}
+}
+
+// leave gives a place back.
+func (a *admission) leave() { <-a.places }
+
+// visit is what is known of one request: whether it has had a place already.
+type visit struct{ admitted bool }
+
+type visitKey struct{}
+
+// door makes the middleware that refuses requests while as many wait as may. It
+// stands before the token is verified and the body is read.
+func (a *admission) door(refuse refuse) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if a.full() {
+				refuse(w, r, a.refusal())
+				return
+			}
+			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), visitKey{}, &visit{})))
+		})
+	}
+}
+
+// admit makes the middleware for a handler that runs one document: it takes a
+// place once the request has arrived, and gives it back when the answer begins.
+func (a *admission) admit(maxBody int64, refuse refuse) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r.Body = readAhead(r.Body, maxBody)
+			if err := a.enter(r.Context()); err != nil {
+				refuse(w, r, err)
+				return
+			}
+			leave := sync.OnceFunc(a.leave)
+			defer leave()
+			next.ServeHTTP(&headerWriter{w, leave}, r)
+		})
+	}
+}
+
+// readAhead reads a body before anybody asks for it, up to one byte more than
+// the handler accepts, and gives it as it was sent, with the error that ended it.
+func readAhead(body io.ReadCloser, maxBody int64) io.ReadCloser {
+	if body == http.NoBody {
+		return body
+	}
+	data, err := io.ReadAll(io.LimitReader(body, maxBody+1))
+	return &arrivedBody{bytes.NewReader(data), err, body}
+}
+
+type arrivedBody struct {
+	data *bytes.Reader
+	err  error
+	io.Closer
+}
+
+// Read gives what was read ahead.
+func (b *arrivedBody) Read(p []byte) (int, error) {
+	n, err := b.data.Read(p)
+	if errors.Is(err, io.EOF) && b.err != nil {
+		err = b.err
+	}
+	return n, err
+}
+
+// headerWriter tells when an answer begins.
+type headerWriter struct {
+	http.ResponseWriter
+	begin func()
+}
+
+// WriteHeader begins the answer.
+func (w *headerWriter) WriteHeader(status int) {
+	w.begin()
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// admittedExecutor runs the stored documents of the REST endpoints, each in a
+// place of its own.
+type admittedExecutor struct {
+	rest.Executor
+	admission *admission
+}
+
+// ExecuteOwn waits for a place and runs the document. Only the first document of
+// a request can be refused: a stream that has begun would be cut otherwise, and
+// the work that was done for it lost.
+func (x admittedExecutor) ExecuteOwn(ctx context.Context, request graph.Request) graph.Response {
+	enter := x.admission.enter
+	visit, ok := ctx.Value(visitKey{}).(*visit)
+	if ok && visit.admitted {
+		enter = x.admission.enterPatiently
+	}
+	if err := enter(ctx); err != nil {
+		failure := models.AsError(err)
+		return graph.Response{Errors: gqlerror.List{{Message: failure.Message, Extensions: map[string]any{"code": string(failure.Code)}}}}
+	}
+	defer x.admission.leave()
+	if ok {
+		visit.admitted = true
+	}
+	return x.Executor.ExecuteOwn(ctx, request)
+}

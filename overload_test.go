@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"roster/graph"
+	"roster/models"
+)
+
+// gate holds up every page of users until it is opened.
+type gate struct{ entered, open chan bool }
+
+func newGate() gate { return gate{make(chan bool, 1000), make(chan bool)} }
+
+// wait tells the test that a page is asked for, and holds it up.
+func (g gate) wait(ctx context.Context) error {
+	g.entered <- true
+	select {
+	case <-g.open:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// With as many documents running as may, and as many waiting, the next request
+// is refused in the words of its API, without a look at its token or its body.
+// What runs and waits is answered, and then everything is as before.
+func TestOverloadIsRefusedAndPasses(t *testing.T) {
+	for _, at := range (&testServer{customers: make([]models.Customer, generated+1)}).surfaces() {
+		t.Run(at.name, func(t *testing.T) {
+			gate := newGate()
+			server := startTestServer(t, gate.wait, func(s *serverSettings) { s.MaxConcurrent = 2 })
+			server.admission.maxWait = 20 * time.Millisecond
+			for _, own := range server.surfaces() {
+				if own.name == at.name {
+					at = own
+				}
+			}
+			token := server.token(t, "a")
+			answers := make(chan int, 2)
+			for range 2 {
+				go func() {
+					status, _, _ := server.ask(t, at, token)
+					answers <- status
+				}()
+			}
+			<-gate.entered
+			<-gate.entered
+			// Those that wait do so for a moment only, so the test waits in their stead.
+			server.admission.waiting.Add(2)
+			body, sending := io.Pipe()
+			request, err := http.NewRequestWithContext(t.Context(), at.method, server.url+at.path, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			request.Header.Set("Content-Type", "application/json")
+			response, err := http.DefaultTransport.RoundTrip(request) // no token, and a body that never comes
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, _ := io.ReadAll(response.Body)
+			response.Body.Close()
+			sending.Close()
+			if response.StatusCode != 503 || response.Header.Get("Retry-After") == "" || !strings.Contains(string(text), at.code[models.CodeUnavailable]) {
+				t.Errorf("refused with %d %v %s", response.StatusCode, response.Header, text)
+			}
+			for _, path := range []string{"/healthz", "/readyz"} {
+				if status, _, _ := ask(t, "GET", server.url+path, "", ""); status != 200 {
+					t.Errorf("%s: %d", path, status)
+				}
+			}
+			server.admission.waiting.Add(-2)
+
+			// One that finds no place in time is refused like one that cannot wait.
+			if status, _, text := server.ask(t, at, token); status != 503 || !strings.Contains(text, at.code[models.CodeUnavailable]) {
+				t.Errorf("after waiting: %d %s", status, text)
+			}
+			close(gate.open)
+			for range 2 {
+				if status := <-answers; status != 200 {
+					t.Errorf("one that ran was answered %d", status)
+				}
+			}
+			if status, _, text := server.ask(t, at, token); status != 200 {
+				t.Errorf("afterwards: %d %.200s", status, text)
+			}
+			if n := server.admission.refused.Load(); n != 2 {
+				t.Errorf("%d are counted as refused", n)
+			}
+		})
+	}
+}
+
+// A request that waits gets the place that becomes free.
+func TestWaitingGetsTheNextPlace(t *testing.T) {
+	admission := newAdmission(1)
+	if err := admission.enter(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	entered := make(chan error, 1)
+	go func() { entered <- admission.enter(t.Context()) }()
+	for admission.waiting.Load() == 0 && len(entered) == 0 {
+		wait(t.Context(), time.Millisecond/10)
+	}
+	admission.leave()
+	if err := <-entered; err != nil {
+		t.Error(err)
+	}
+}
+
+// A stream gives its place back between pages, and waits for the next one as
+// long as it takes; a client that does not read has no place.
+func TestStreamsHoldNoPlace(t *testing.T) {
+	server := startTestServer(t, nil, func(s *serverSettings) { s.MaxConcurrent = 1 })
+	stream := server.surfaces()[2]
+	request, err := http.NewRequest("GET", server.url+stream.path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+server.token(t, "a"))
+	request.Header.Set("current-company-id", "1")
+	response, err := (&http.Transport{}).RoundTrip(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	// The first page is there and nobody reads on.
+	if status, _, body := server.ask(t, server.surfaces()[0], server.token(t, "b")); status != 200 {
+		t.Errorf("beside a stream: %d %s", status, body)
+	}
+	if data, err := io.ReadAll(response.Body); err != nil || !strings.HasSuffix(string(data), "]") {
+		t.Errorf("the stream ends with %v", err)
+	}
+}
+
+// answering is an executor that has an answer for everything.
+type answering struct{}
+
+// ExecuteOwn gives an answer without errors.
+func (answering) ExecuteOwn(context.Context, graph.Request) graph.Response { return graph.Response{} }
+
+// The second page of a stream waits where a new request is refused.
+func TestStreamsAreNotCutByOverload(t *testing.T) {
+	executor := admittedExecutor{answering{}, newAdmission(1)}
+	executor.admission.maxWait = 20 * time.Millisecond
+	newVisit := func() context.Context { return context.WithValue(t.Context(), visitKey{}, &visit{}) }
+	stream := newVisit()
+	if answer := executor.ExecuteOwn(stream, graph.Request{}); len(answer.Errors) > 0 {
+		t.Fatalf("the first page: %v", answer.Errors)
+	}
+	if err := executor.admission.enter(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	second := make(chan graph.Response, 1)
+	go func() { second <- executor.ExecuteOwn(stream, graph.Request{}) }()
+	if answer := executor.ExecuteOwn(newVisit(), graph.Request{}); len(answer.Errors) != 1 || answer.Errors[0].Extensions["code"] != string(models.CodeUnavailable) {
+		t.Errorf("a new request: %v", answer.Errors)
+	}
+	executor.admission.leave()
+	if answer := <-second; len(answer.Errors) > 0 {
+		t.Errorf("the second page: %v", answer.Errors)
+	}
+}
+
+// A setting that makes no sense is named at the start, in one line.
+func TestMistakesInLimits(t *testing.T) {
+	env := map[string]string{"ROSTER_JWT_SECRET": strings.Repeat("k", 32), "ROSTER_JWT_ISSUER": "i", "ROSTER_JWT_AUDIENCE": "a"}
+	for _, test := range []struct{ flag, wants string }{
+		{"--max-concurrent=-1", "--max-concurrent is -1"},
+		{"--rate-limit=-1", "--rate-limit is -1"},
+		{"--rate-limit=NaN", "--rate-limit is NaN"},
+		{"--rate-limit=many", "--rate-limit"},
+		{"--rate-burst=5", "--rate-burst is 5"},
+		{"--drain-delay=-1s", "--drain-delay is -1s"},
+		{"--tls-cert=cert.pem", "--tls-cert and --tls-key are needed both"},
+	} {
+		_, _, err := command(t, env, "serve", test.flag)
+		if err == nil || !strings.HasPrefix(err.Error(), test.wants) || strings.Contains(strings.TrimSuffix(err.Error(), "\nroster --help lists the commands and their flags"), "\n") {
+			t.Errorf("%s: got %v", test.flag, err)
+		}
+	}
+}

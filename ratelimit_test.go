@@ -1,0 +1,66 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"roster/models"
+)
+
+// Each caller has a rate of its own, whatever it calls; who is beyond it is told
+// in the words of the API, and how long to wait.
+func TestRateLimit(t *testing.T) {
+	server := startTestServer(t, nil, func(s *serverSettings) { s.RateLimit, s.RateBurst = 0.5, 4 })
+	clock := time.Now()
+	server.rates.now = func() time.Time { return clock }
+	busy, other := server.token(t, "busy"), server.token(t, "other")
+	for i := range 4 {
+		status, header, body := server.ask(t, server.surfaces()[i%3], busy)
+		if want := fmt.Sprintf(`"caller";r=%d;t=%d`, 3-i, 2*(i+1)); status != 200 || header.Get("RateLimit") != want || header.Get("RateLimit-Policy") != `"caller";q=4;w=8` {
+			t.Fatalf("request %d: %d %v %.200s", i, status, header, body)
+		}
+	}
+	for _, at := range server.surfaces() {
+		status, header, body := server.ask(t, at, busy)
+		if status != http.StatusTooManyRequests || !strings.Contains(body, at.code[models.CodeRateLimited]) || header.Get("Retry-After") != "2" || header.Get("RateLimit") != `"caller";r=0;t=8` {
+			t.Errorf("%s: %d %v %s", at.name, status, header, body)
+		}
+		if status, _, body := server.ask(t, at, other); status != 200 {
+			t.Errorf("%s, another caller: %d %s", at.name, status, body)
+		}
+		if status, header, _ := server.ask(t, at, "x.y.z"); status != 401 || header.Get("RateLimit") != "" {
+			t.Errorf("%s, nobody: %d %v", at.name, status, header)
+		}
+	}
+	clock = clock.Add(2 * time.Second)
+	if status, _, body := server.ask(t, server.surfaces()[0], busy); status != 200 {
+		t.Errorf("after the wait: %d %s", status, body)
+	}
+}
+
+// Without a setting there is no limit and no word of one.
+func TestRateLimitIsOffByDefault(t *testing.T) {
+	server := startTestServer(t, nil)
+	if _, header, _ := server.ask(t, server.surfaces()[0], server.token(t, "a")); server.rates != nil || header.Get("RateLimit") != "" {
+		t.Errorf("headers %v", header)
+	}
+}
+
+// However many callers there are, only the latest are remembered.
+func TestRateLimitForgetsCallers(t *testing.T) {
+	rates := newRateLimiter(1, 0)
+	first := rates.bucket("0")
+	for i := range maxCallers + 100 {
+		rates.bucket(fmt.Sprint(i))
+		rates.bucket("0")
+	}
+	if len(rates.callers) != maxCallers || rates.latest.Len() != maxCallers {
+		t.Errorf("%d and %d are remembered", len(rates.callers), rates.latest.Len())
+	}
+	if rates.bucket("0") != first {
+		t.Error("one who calls all the time was forgotten")
+	}
+}

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// writeCertificate makes a certificate for the loopback with this serial number.
+// The files get a time of their own, as those of two that are made in quick
+// succession may have the same.
+func writeCertificate(t testing.TB, settings tlsSettings, serial int64) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(serial), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, block := range map[string]*pem.Block{
+		settings.Certificate: {Type: "CERTIFICATE", Bytes: certificate},
+		settings.Key:         {Type: "PRIVATE KEY", Bytes: private},
+	} {
+		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, time.Time{}, time.Unix(serial, 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func tlsFiles(t testing.TB) tlsSettings {
+	folder := t.TempDir()
+	return tlsSettings{filepath.Join(folder, "cert.pem"), filepath.Join(folder, "key.pem")}
+}
+
+// "roster serve" answers over HTTP/2 with TLS 1.2 or newer, and shows a new
+// certificate to new connections once the files hold one.
+func TestTLS(t *testing.T) {
+	files := tlsFiles(t)
+	writeCertificate(t, files, 1)
+	env := map[string]string{
+		"DATABASE_URL": "sqlite:" + filepath.Join(t.TempDir(), "r.db"), "ROSTER_JWT_SECRET": strings.Repeat("k", 32),
+		"ROSTER_JWT_ISSUER": "i", "ROSTER_JWT_AUDIENCE": "a", "ROSTER_TLS_CERT": files.Certificate, "ROSTER_TLS_KEY": files.Key,
+	}
+	if _, _, err := command(t, env, "migrate"); err != nil {
+		t.Fatal(err)
+	}
+	address := strings.TrimPrefix(startServer(t, env), "http://")
+	// serial connects anew and gives the number of the certificate.
+	serial := func() int64 {
+		transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}
+		defer transport.CloseIdleConnections()
+		request, _ := http.NewRequest("GET", "https://"+address+"/readyz", nil)
+		response, err := transport.RoundTrip(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		if body, _ := io.ReadAll(response.Body); response.ProtoMajor != 2 || string(body) != "ready\n" {
+			t.Errorf("%s %d %s", response.Proto, response.StatusCode, body)
+		}
+		return response.TLS.PeerCertificates[0].SerialNumber.Int64()
+	}
+	if n := serial(); n != 1 {
+		t.Errorf("certificate %d", n)
+	}
+	writeCertificate(t, files, 2)
+	deadline := time.Now().Add(10 * time.Second)
+	for serial() != 2 {
+		if time.Now().After(deadline) {
+			t.Fatal("the new certificate is not shown")
+		}
+		wait(t.Context(), 50*time.Millisecond)
+	}
+	if connection, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}); err == nil {
+		connection.Close()
+		t.Error("TLS 1.1 is accepted")
+	}
+}
+
+// While the files do not fit together the old certificate stays in use.
+func TestCertificateIsReloaded(t *testing.T) {
+	files := tlsFiles(t)
+	writeCertificate(t, files, 1)
+	var log lockedBuffer
+	certificate, err := files.load(slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	clock := time.Now()
+	certificate.now = func() time.Time { return clock }
+	shown := func() int64 {
+		t.Helper()
+		current, err := certificate.current(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return current.Leaf.SerialNumber.Int64()
+	}
+	shown()
+	writeCertificate(t, files, 2)
+	if n := shown(); n != 1 {
+		t.Errorf("certificate %d, though the files were looked at in this second", n)
+	}
+	clock = clock.Add(time.Second)
+	if n := shown(); n != 2 {
+		t.Errorf("certificate %d after a second", n)
+	}
+	if err := os.WriteFile(files.Key, []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	clock = clock.Add(time.Second)
+	if n := shown(); n != 2 || !strings.Contains(log.String(), "the old one stays in use") {
+		t.Errorf("certificate %d; the log: %s", n, log.String())
+	}
+	writeCertificate(t, files, 3)
+	clock = clock.Add(time.Second)
+	if n := shown(); n != 3 {
+		t.Errorf("certificate %d after the repair", n)
+	}
+}
+
+// What is wrong with the files is said at the start.
+func TestMistakesInTLSSettings(t *testing.T) {
+	files := tlsFiles(t)
+	writeCertificate(t, files, 1)
+	for _, test := range []struct {
+		name, certificate, key, wants string
+	}{
+		{"no key", files.Certificate, "", "--tls-cert and --tls-key are needed both"},
+		{"no certificate", "", files.Key, "--tls-cert and --tls-key are needed both"},
+		{"no file", filepath.Join(t.TempDir(), "none.pem"), files.Key, "none.pem"},
+		{"exchanged", files.Key, files.Certificate, "--tls-cert, --tls-key: "},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := tlsSettings{test.certificate, test.key}.load(slog.New(slog.DiscardHandler))
+			if err == nil || !strings.Contains(err.Error(), test.wants) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	if certificate, err := (tlsSettings{}).load(nil); certificate != nil || err != nil {
+		t.Errorf("without settings: %v, %v", certificate, err)
+	}
+}
