@@ -27,6 +27,10 @@ test: ## Run the tests; those for PostgreSQL and Chromium are skipped where thes
 test-all: ## Run the tests with the race detector, and fail where PostgreSQL or Chromium is missing
 	REQUIRE_POSTGRES=1 REQUIRE_CHROMIUM=1 go test -race -shuffle=on -timeout 25m ./...
 
+.PHONY: bench
+bench: ## Measure against a hand-written server and PostGraphile (Linux, PostgreSQL, npm; a quarter of an hour)
+	go run ./bench
+
 .PHONY: golden
 golden: ## Write the golden files anew; read the difference before you commit it
 	go test ./... -update
