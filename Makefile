@@ -25,7 +25,8 @@ test: ## Run the tests; those for PostgreSQL and Chromium are skipped where thes
 
 .PHONY: test-all
 test-all: ## Run the tests with the race detector, and fail where PostgreSQL or Chromium is missing
-	REQUIRE_POSTGRES=1 REQUIRE_CHROMIUM=1 go test -race -shuffle=on -timeout 25m ./...
+	@# One package at a time: some stop, kill and overload real servers, and want the machine.
+	REQUIRE_POSTGRES=1 REQUIRE_CHROMIUM=1 go test -race -shuffle=on -timeout 25m -p 1 ./...
 
 .PHONY: bench
 bench: ## Measure against a hand-written server and PostGraphile (Linux, PostgreSQL, npm; a quarter of an hour)
