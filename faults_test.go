@@ -331,8 +331,10 @@ func (tr *trial) check(c call) (code string) {
 	if seconds, err := strconv.Atoi(response.Header.Get("Retry-After")); response.StatusCode == http.StatusServiceUnavailable && (err != nil || seconds < 1) {
 		wrong("Retry-After")
 	}
+	// The request's id is made of random letters, and may well spell EOF.
+	told := strings.ReplaceAll(body, response.Header.Get("X-Request-Id"), "")
 	for _, inside := range []string{"SQLSTATE", "FATAL", "ERROR:", "pgconn", "pgx", "sqlite", "dial", "socket", "EOF", "pipe", "SELECT", "context", "/tmp", "goroutine"} {
-		if strings.Contains(body, inside) {
+		if strings.Contains(told, inside) {
 			wrong("it tells of " + inside)
 		}
 	}
