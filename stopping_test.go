@@ -217,6 +217,14 @@ func (s failingStore) Users(ctx context.Context, scope models.Scope, query model
 	return s.Store.Users(ctx, scope, query)
 }
 
+// CustomerAndUsers calls the test's function first.
+func (s failingStore) CustomerAndUsers(ctx context.Context, scope models.Scope, query models.UserQuery) (*models.Customer, *models.UserPage, error) {
+	if err := s.users(ctx); err != nil {
+		return nil, nil, err
+	}
+	return s.Store.CustomerAndUsers(ctx, scope, query)
+}
+
 // startTestServer serves a database of examples. Every page of users is read
 // only after users has been called; nil is nothing to call.
 func startTestServer(t testing.TB, users func(ctx context.Context) error, change ...func(*serverSettings)) *testServer {

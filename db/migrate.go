@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/pgdialect"
@@ -99,6 +100,7 @@ func (db *DB) migrationConnection() (conn *bun.DB, begin []string, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	config.DefaultQueryExecMode = pgx.QueryExecModeExec // no statement runs twice
 	pool := sql.OpenDB(&sessionConnector{Connector: stdlib.GetConnector(*config)})
 	pool.SetMaxOpenConns(1)
 	lock := fmt.Sprintf("SELECT pg_advisory_xact_lock(%d)", migrationLock)

@@ -4,8 +4,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/uptrace/bun"
-
 	"roster/models"
 )
 
@@ -54,10 +52,10 @@ func scoped(scope models.Scope, column string) predicate {
 	}
 	var parts []predicate
 	if len(scope.CustomerIDs) > 0 {
-		parts = append(parts, where(column+" IN (?)", bun.List(scope.CustomerIDs)))
+		parts = append(parts, where(column+" IN (?)", listOf(scope.CustomerIDs)))
 	}
 	if len(scope.CustomerNumbers) > 0 {
-		parts = append(parts, where(column+" IN (SELECT c.id FROM customers AS c WHERE c.number IN (?))", bun.List(scope.CustomerNumbers)))
+		parts = append(parts, where(column+" IN (SELECT c.id FROM customers AS c WHERE c.number IN (?))", listOf(scope.CustomerNumbers)))
 	}
 	return some(parts...)
 }
@@ -167,7 +165,7 @@ func oneOf[T any](column string, values []T) predicate {
 	if len(values) == 0 {
 		return some()
 	}
-	return where(column+" IN (?)", bun.List(values))
+	return where(column+" IN (?)", listOf(values))
 }
 
 func isNull(column string, wanted *bool) []predicate {
@@ -296,5 +294,5 @@ func hasAuthority(names []string) predicate {
 		return some()
 	}
 	return where("EXISTS (SELECT 1 FROM user_authorities AS ua JOIN authorities AS a ON a.id = ua.authority_id"+
-		" WHERE ua.user_id = u.id AND a.name IN (?))", bun.List(names))
+		" WHERE ua.user_id = u.id AND a.name IN (?))", listOf(names))
 }

@@ -5,17 +5,15 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/uptrace/bun"
-
 	"roster/models"
 )
 
 // The methods in this file are what the resolvers ask for. Each takes the
 // caller's scope and reads nothing beyond it: what lies outside is as absent as
 // what does not exist. Each runs exactly one statement, or none when there is
-// nothing to ask. Their errors are *models.Error: CodeTimeout, CodeUnavailable
-// or CodeInternal, and where a method takes a query, CodeBadUserInput for a
-// cursor that is not of that list.
+// nothing to ask; CustomerAndUsers runs two in one round trip. Their errors are
+// *models.Error: CodeTimeout, CodeUnavailable or CodeInternal, and where a method
+// takes a query, CodeBadUserInput for a cursor that is not of that list.
 
 const (
 	customerColumns = "c.id, c.number, c.company_id, c.name, c.created_at, c.updated_at, c.name_key"
@@ -23,11 +21,17 @@ const (
 	userColumns     = "u.id, u.number, u.customer_id, u.username, u.first_name, u.last_name, u.email, u.mobile, u.user_type, u.status, " +
 		"u.is_email_verified, u.is_first_login, u.account_non_expired, u.account_non_locked, u.credentials_non_expired, " +
 		"u.created_at, u.created_by, u.updated_at, u.updated_by, u.last_password_reset_at, u.ext_auth_ref_id, u.subrole_id"
+
+	selectCustomers         = "SELECT " + customerColumns + ", c.subroles_version, (SELECT version FROM authorities_version) FROM customers AS c"
+	selectSubroles          = "SELECT " + subroleColumns + " FROM subroles AS s"
+	selectUsers             = "SELECT " + userColumns + " FROM users AS u"
+	selectAuthorities       = "SELECT a.id, a.name, a.clean_name FROM authorities AS a"
+	selectLegacyCredentials = "SELECT lc.user_id, lc.access_token, lc.vcs_password FROM legacy_credentials AS lc JOIN users AS u ON u.id = lc.user_id"
 )
 
 // CustomersByID gives the customers with these ids.
 func (db *DB) CustomersByID(ctx context.Context, scope models.Scope, customerIDs []models.ID) (map[models.ID]*models.Customer, error) {
-	return byID(ctx, scope, customerIDs, db.customers(), "c.id", "c.id", func(c *models.Customer) models.ID { return c.ID })
+	return byID(ctx, db, scope, customerIDs, selectCustomers, "c.id", "c.id", customerFields, func(c *models.Customer) models.ID { return c.ID })
 }
 
 // CustomerByNumber gives the customer with this number, or nil.
@@ -35,22 +39,44 @@ func (db *DB) CustomerByNumber(ctx context.Context, scope models.Scope, number i
 	if scope.Empty() {
 		return nil, nil
 	}
-	rows, err := list[models.Customer](ctx, db.customers(), all(where("c.number = ?", number), scoped(scope, "c.id")))
-	if err != nil || len(rows) == 0 {
-		return nil, err
+	return first(find(ctx, db, selectCustomers, all(where("c.number = ?", number), scoped(scope, "c.id")), "", customerFields))
+}
+
+// CustomerAndUsers gives a customer, or nil, and one window of its users, both
+// in one round trip. When only the users cannot be read, the page has the error.
+func (db *DB) CustomerAndUsers(ctx context.Context, scope models.Scope, query models.UserQuery) (*models.Customer, *models.UserPage, error) {
+	page := &models.UserPage{Query: query}
+	users, err := db.usersStatement(scope, query)
+	if err != nil || scope.Empty() {
+		page.Err = err
+		return nil, page, nil
 	}
-	return rows[0], nil
+	readCustomers, customers := collect(customerFields)
+	customer := selected(selectCustomers, all(where("c.id = ?", query.CustomerID), scoped(scope, "c.id")), "", readCustomers)
+	err = db.run(ctx, customer, users.statement)
+	if customer.err != nil {
+		return nil, nil, err
+	}
+	page.Rows, page.More = users.rows()
+	page.Err = err
+	found, _ := first(*customers, nil)
+	return found, page, nil
 }
 
 // Customers gives one window of the customers, sorted by name, and whether there
 // are more beyond it in the direction of reading.
-func (db *DB) Customers(ctx context.Context, scope models.Scope, query models.CustomerQuery) (rows []*models.Customer, more bool, err error) {
+func (db *DB) Customers(ctx context.Context, scope models.Scope, query models.CustomerQuery) (customers []*models.Customer, more bool, err error) {
 	after, before, err := query.Seek()
 	if err != nil || scope.Empty() {
 		return nil, false, err
 	}
 	matching := all(customersMatching(query.Search), scoped(scope, "c.id"))
-	return window[models.Customer](ctx, db.customers(), matching, query.Window, []string{"c.name_key", "c.id"}, false, after, before)
+	w := window(selectCustomers, matching, query.Window, []string{"c.name_key", "c.id"}, false, after, before, customerFields)
+	if err := db.run(ctx, w.statement); err != nil {
+		return nil, false, err
+	}
+	customers, more = w.rows()
+	return customers, more, nil
 }
 
 // CountCustomers counts the customers whose name holds every word of search.
@@ -60,23 +86,59 @@ func (db *DB) CountCustomers(ctx context.Context, scope models.Scope, search str
 
 // UsersByID gives the users with these ids.
 func (db *DB) UsersByID(ctx context.Context, scope models.Scope, userIDs []models.ID) (map[models.ID]*models.User, error) {
-	return byID(ctx, scope, userIDs, db.users(userColumns), "u.id", "u.customer_id", func(u *models.User) models.ID { return u.ID })
+	return byID(ctx, db, scope, userIDs, selectUsers, "u.id", "u.customer_id", userFields, func(u *models.User) models.ID { return u.ID })
 }
 
 // Users gives one window of a customer's users, and whether there are more
 // beyond it in the direction of reading.
-func (db *DB) Users(ctx context.Context, scope models.Scope, query models.UserQuery) (rows []*models.User, more bool, err error) {
-	after, before, err := query.Seek()
+func (db *DB) Users(ctx context.Context, scope models.Scope, query models.UserQuery) (users []*models.User, more bool, err error) {
+	w, err := db.usersStatement(scope, query)
 	if err != nil || scope.Empty() {
 		return nil, false, err
 	}
+	if err := db.run(ctx, w.statement); err != nil {
+		return nil, false, err
+	}
+	users, more = w.rows()
+	return users, more, nil
+}
+
+// usersStatement makes the statement for a window of a customer's users.
+func (db *DB) usersStatement(scope models.Scope, query models.UserQuery) (*windowStatement[models.User], error) {
+	after, before, err := query.Seek()
+	if err != nil {
+		return nil, err
+	}
 	keys := orderColumns(query.Order.Field)
 	columns := userColumns
-	if strings.HasSuffix(keys[0], "_key") {
+	withKeys := strings.HasSuffix(keys[0], "_key")
+	if withKeys {
 		columns += ", " + strings.Join(keys, ", ")
 	}
-	return window[models.User](ctx, db.users(columns), usersOf(query.CustomerID, query.Filter, scope),
-		query.Window, append(keys, "u.id"), query.Order.Direction == models.Descending, after, before)
+	if query.WithAuthorities {
+		columns += ", " + db.authorityIDs()
+	}
+	fields := func(u *models.User) []any {
+		fields := userFields(u)
+		if withKeys {
+			fields = append(fields, keyFields(u, query.Order.Field)...)
+		}
+		if query.WithAuthorities {
+			fields = append(fields, &u.AuthorityIDs)
+		}
+		return fields
+	}
+	return window("SELECT "+columns+" FROM users AS u", usersOf(query.CustomerID, query.Filter, scope),
+		query.Window, append(keys, "u.id"), query.Order.Direction == models.Descending, after, before, fields), nil
+}
+
+// authorityIDs gives the ids of a user's authorities in one column, sorted.
+func (db *DB) authorityIDs() string {
+	const of = "SELECT ua.authority_id FROM user_authorities AS ua WHERE ua.user_id = u.id ORDER BY ua.authority_id"
+	if db.engine == Postgres {
+		return "ARRAY(" + of + ")"
+	}
+	return "(SELECT group_concat(authority_id) FROM (" + of + "))"
 }
 
 // CountUsers counts the users of a customer that the filter lets through.
@@ -89,13 +151,18 @@ func (db *DB) Subroles(ctx context.Context, scope models.Scope, customerID model
 	if scope.Empty() {
 		return nil, nil
 	}
-	query := db.subroles().OrderExpr("s.code_key, s.id")
-	return list[models.Subrole](ctx, query, all(where("s.customer_id = ?", customerID), scoped(scope, "s.customer_id")))
+	return find(ctx, db, selectSubroles, all(where("s.customer_id = ?", customerID), scoped(scope, "s.customer_id")), " ORDER BY s.code_key, s.id", subroleFields)
 }
 
 // SubrolesByID gives the subroles with these ids.
 func (db *DB) SubrolesByID(ctx context.Context, scope models.Scope, subroleIDs []models.ID) (map[models.ID]*models.Subrole, error) {
-	return byID(ctx, scope, subroleIDs, db.subroles(), "s.id", "s.customer_id", func(s *models.Subrole) models.ID { return s.ID })
+	return byID(ctx, db, scope, subroleIDs, selectSubroles, "s.id", "s.customer_id", subroleFields, func(s *models.Subrole) models.ID { return s.ID })
+}
+
+// Authorities gives all authorities there are, sorted by their id. They are the
+// same for all customers and belong to none, so any caller may read them.
+func (db *DB) Authorities(ctx context.Context) ([]*models.Authority, error) {
+	return find(ctx, db, selectAuthorities, all(), " ORDER BY a.id", authorityFields)
 }
 
 // AuthoritiesByUser gives the authorities of each of these users, sorted by
@@ -104,25 +171,22 @@ func (db *DB) AuthoritiesByUser(ctx context.Context, scope models.Scope, userIDs
 	if len(userIDs) == 0 || scope.Empty() {
 		return nil, nil
 	}
-	var rows []struct {
-		UserID models.ID `bun:"user_id"`
+	type granted struct {
+		userID models.ID
 		models.Authority
 	}
-	of := all(where("ua.user_id IN (?)", bun.List(userIDs)), scoped(scope, "u.customer_id"))
-	err := db.read.NewSelect().
-		ColumnExpr("ua.user_id, a.id, a.name, a.clean_name").
-		TableExpr("user_authorities AS ua").
-		Join("JOIN authorities AS a ON a.id = ua.authority_id").
-		Join("JOIN users AS u ON u.id = ua.user_id").
-		Where(of.sql, of.args...).
-		OrderExpr("ua.user_id, a.id").
-		Scan(ctx, &rows)
+	found, err := find(ctx, db,
+		"SELECT ua.user_id, a.id, a.name, a.clean_name FROM user_authorities AS ua"+
+			" JOIN authorities AS a ON a.id = ua.authority_id JOIN users AS u ON u.id = ua.user_id",
+		all(where("ua.user_id IN (?)", listOf(userIDs)), scoped(scope, "u.customer_id")),
+		" ORDER BY ua.user_id, a.id",
+		func(g *granted) []any { return append([]any{&g.userID}, authorityFields(&g.Authority)...) })
 	if err != nil {
-		return nil, translate(err)
+		return nil, err
 	}
 	byUser := make(map[models.ID][]*models.Authority, len(userIDs))
-	for i := range rows {
-		byUser[rows[i].UserID] = append(byUser[rows[i].UserID], &rows[i].Authority)
+	for _, g := range found {
+		byUser[g.userID] = append(byUser[g.userID], &g.Authority)
 	}
 	return byUser, nil
 }
@@ -131,24 +195,43 @@ func (db *DB) AuthoritiesByUser(ctx context.Context, scope models.Scope, userIDs
 // each of these users. Only the legacy endpoint asks for them, and only when the
 // operator allows it.
 func (db *DB) LegacyCredentialsByUser(ctx context.Context, scope models.Scope, userIDs []models.ID) (map[models.ID]*models.LegacyCredentials, error) {
-	query := db.read.NewSelect().
-		ColumnExpr("lc.user_id, lc.access_token, lc.vcs_password").
-		ModelTableExpr("legacy_credentials AS lc").
-		Join("JOIN users AS u ON u.id = lc.user_id")
-	return byID(ctx, scope, userIDs, query, "lc.user_id", "u.customer_id",
+	fields := func(c *models.LegacyCredentials) []any { return []any{&c.UserID, &c.AccessToken, &c.VCSPassword} }
+	return byID(ctx, db, scope, userIDs, selectLegacyCredentials, "lc.user_id", "u.customer_id", fields,
 		func(c *models.LegacyCredentials) models.ID { return c.UserID })
 }
 
-func (db *DB) customers() *bun.SelectQuery {
-	return db.read.NewSelect().ColumnExpr(customerColumns).ModelTableExpr("customers AS c")
+// The fields that the columns of a statement fill, in their order.
+
+func customerFields(c *models.Customer) []any {
+	return []any{&c.ID, &c.Number, &c.CompanyID, &c.Name, &c.CreatedAt, &c.UpdatedAt, &c.NameKey, &c.SubrolesVersion, &c.AuthoritiesVersion}
 }
 
-func (db *DB) users(columns string) *bun.SelectQuery {
-	return db.read.NewSelect().ColumnExpr(columns).ModelTableExpr("users AS u")
+func subroleFields(s *models.Subrole) []any {
+	return []any{&s.ID, &s.CustomerID, &s.Code, &s.DisplayName, &s.Label, &s.Description}
 }
 
-func (db *DB) subroles() *bun.SelectQuery {
-	return db.read.NewSelect().ColumnExpr(subroleColumns).ModelTableExpr("subroles AS s")
+func authorityFields(a *models.Authority) []any { return []any{&a.ID, &a.Name, &a.CleanName} }
+
+func userFields(u *models.User) []any {
+	return []any{
+		&u.ID, &u.Number, &u.CustomerID, &u.Username, &u.FirstName, &u.LastName, &u.Email, &u.Mobile, &u.UserType, &u.Status,
+		&u.IsEmailVerified, &u.IsFirstLogin, &u.AccountNonExpired, &u.AccountNonLocked, &u.CredentialsNonExpired,
+		&u.CreatedAt, &u.CreatedBy, &u.UpdatedAt, &u.UpdatedBy, &u.LastPasswordResetAt, &u.ExtAuthRefID, &u.SubroleID,
+	}
+}
+
+// keyFields gives the folded keys that an order is by.
+func keyFields(u *models.User, field models.UserOrderField) []any {
+	switch field {
+	case models.OrderEmail:
+		return []any{&u.EmailKey}
+	case models.OrderName:
+		return []any{&u.LastNameKey, &u.FirstNameKey}
+	case models.OrderUsername:
+		return []any{&u.UsernameKey}
+	default:
+		return nil // the order is by a column that is read anyway
+	}
 }
 
 func usersOf(customerID models.ID, filter *models.UserFilter, scope models.Scope) predicate {
@@ -184,76 +267,109 @@ func orderColumns(field models.UserOrderField) []string {
 	}
 }
 
-// byID runs query for the rows whose key is among ids and whose customer may be
-// read, and gives them by their key, so that the order of rows never matters.
-func byID[T any](ctx context.Context, scope models.Scope, wanted []models.ID, query *bun.SelectQuery, key, customer string, keyOf func(*T) models.ID) (map[models.ID]*T, error) {
+// byID gives the rows whose key is among ids and whose customer may be read by
+// their key, so that the order of rows never matters.
+func byID[T any](ctx context.Context, db *DB, scope models.Scope, wanted []models.ID, text, key, customer string, fields func(*T) []any, keyOf func(*T) models.ID) (map[models.ID]*T, error) {
 	if len(wanted) == 0 || scope.Empty() {
 		return nil, nil
 	}
-	rows, err := list[T](ctx, query, all(where(key+" IN (?)", bun.List(wanted)), scoped(scope, customer)))
+	matching := where(key+" IN (?)", listOf(wanted))
+	if len(wanted) == 1 {
+		matching = where(key+" = ?", wanted[0])
+	}
+	found, err := find(ctx, db, text, all(matching, scoped(scope, customer)), "", fields)
 	if err != nil {
 		return nil, err
 	}
-	byKey := make(map[models.ID]*T, len(rows))
-	for _, row := range rows {
+	byKey := make(map[models.ID]*T, len(found))
+	for _, row := range found {
 		byKey[keyOf(row)] = row
 	}
 	return byKey, nil
 }
 
-// list runs query for the rows that match.
-func list[T any](ctx context.Context, query *bun.SelectQuery, matching predicate) ([]*T, error) {
-	var rows []*T
-	if err := query.Model(&rows).Where(matching.sql, matching.args...).Scan(ctx); err != nil {
-		return nil, translate(err)
-	}
-	return rows, nil
+// selected makes a statement for the rows that match.
+func selected(text string, matching predicate, tail string, read func(rows) error) *statement {
+	return &statement{text: text + " WHERE " + matching.sql + tail, args: matching.args, read: read}
 }
 
-// window runs query for one window of the rows that match, in the order of
-// columns. All columns run in one direction, so an index serves both ways and a
-// row-value comparison finds the place of a cursor at the same cost anywhere.
-func window[T any](ctx context.Context, query *bun.SelectQuery, matching predicate, w models.Window, columns []string, descending bool, after, before []any) (rows []*T, more bool, err error) {
+// find gives the rows that match.
+func find[T any](ctx context.Context, db *DB, text string, matching predicate, tail string, fields func(*T) []any) ([]*T, error) {
+	read, found := collect(fields)
+	if err := db.run(ctx, selected(text, matching, tail, read)); err != nil {
+		return nil, err
+	}
+	return *found, nil
+}
+
+// first gives the first of the rows, or nil.
+func first[T any](found []*T, err error) (*T, error) {
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	return found[0], nil
+}
+
+// windowStatement is the statement for one window of a list.
+type windowStatement[T any] struct {
+	statement *statement
+	window    models.Window
+	found     *[]*T
+}
+
+// window makes the statement for one window of the rows that match, in the order
+// of columns. All columns run in one direction, so an index serves both ways and
+// a row-value comparison finds the place of a cursor at the same cost anywhere.
+func window[T any](text string, matching predicate, w models.Window, columns []string, descending bool, after, before []any, fields func(*T) []any) *windowStatement[T] {
 	place := "(" + strings.Join(columns, ", ") + ")"
+	values := "(?" + strings.Repeat(", ?", len(columns)-1) + ")"
 	beyond, short := " > ", " < "
 	if descending {
 		beyond, short = short, beyond
 	}
 	parts := []predicate{matching}
 	if after != nil {
-		parts = append(parts, where(place+beyond+"(?)", bun.List(after)))
+		parts = append(parts, where(place+beyond+values, after...))
 	}
 	if before != nil {
-		parts = append(parts, where(place+short+"(?)", bun.List(before)))
+		parts = append(parts, where(place+short+values, before...))
 	}
 	direction := " ASC"
 	if descending != w.Backward {
 		direction = " DESC"
 	}
-	query = query.OrderExpr(strings.Join(columns, direction+", ") + direction)
+	tail := " ORDER BY " + strings.Join(columns, direction+", ") + direction + " LIMIT ?"
+	read, found := collect(fields)
+	s := selected(text, all(parts...), tail, read)
 	// One row more than asked for tells whether there are more.
-	query = query.Limit(int64(w.Size) + 1)
+	s.args = append(s.args, int64(w.Size)+1)
 	if w.Offset > 0 {
-		query = query.Offset(w.Offset)
+		s.text += " OFFSET ?"
+		s.args = append(s.args, w.Offset)
 	}
-	rows, err = list[T](ctx, query, all(parts...))
-	if err != nil {
-		return nil, false, err
+	return &windowStatement[T]{s, w, found}
+}
+
+// rows gives what the statement found, in the list's order, and whether there is
+// more beyond it in the direction of reading.
+func (s *windowStatement[T]) rows() (found []*T, more bool) {
+	found = *s.found
+	if more = len(found) > s.window.Size; more {
+		found = found[:s.window.Size]
 	}
-	if more = len(rows) > w.Size; more {
-		rows = rows[:w.Size]
+	if s.window.Backward {
+		slices.Reverse(found)
 	}
-	if w.Backward {
-		slices.Reverse(rows)
-	}
-	return rows, more, nil
+	return found, more
 }
 
 func (db *DB) count(ctx context.Context, scope models.Scope, table string, matching predicate) (int, error) {
 	if scope.Empty() {
 		return 0, nil
 	}
-	var n int
-	err := db.read.NewSelect().ColumnExpr("count(*)").TableExpr(table).Where(matching.sql, matching.args...).Scan(ctx, &n)
-	return n, translate(err)
+	found, err := first(find(ctx, db, "SELECT count(*) FROM "+table, matching, "", func(n *int64) []any { return []any{n} }))
+	if err != nil {
+		return 0, err
+	}
+	return int(*found), nil
 }

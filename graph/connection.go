@@ -2,6 +2,7 @@ package graph
 
 import (
 	"context"
+	"reflect"
 	"slices"
 	"time"
 
@@ -128,21 +129,75 @@ func selects(ctx context.Context, names ...string) bool {
 }
 
 func (r *Resolver) users(ctx context.Context, customer *models.Customer, args models.PageArgs, filter *models.UserFilter, order *models.UserOrder) (*UserConnection, error) {
-	window, err := args.Window(maxPageSize(ctx))
+	query, err := userQuery(ctx, customer.ID, args, filter, order)
 	if err != nil {
 		return nil, err
 	}
-	query := models.UserQuery{CustomerID: customer.ID, Filter: filter, Order: models.DefaultUserOrder(), Window: window}
+	c := &UserConnection{connection[models.User]{window: query.Window, cursor: query.Cursor}}
+	return c, c.load(ctx,
+		func() ([]*models.User, bool, error) { return r.page(ctx, customer, query) },
+		func() (int, error) { return r.store.CountUsers(ctx, scope(ctx), customer.ID, filter) })
+}
+
+// userQuery checks the arguments of a list of users.
+func userQuery(ctx context.Context, customerID models.ID, args models.PageArgs, filter *models.UserFilter, order *models.UserOrder) (models.UserQuery, error) {
+	query := models.UserQuery{CustomerID: customerID, Filter: filter, Order: models.DefaultUserOrder()}
+	var err error
+	if query.Window, err = args.Window(maxPageSize(ctx)); err != nil {
+		return query, err
+	}
 	if order != nil {
 		query.Order = *order
 	}
-	if err := query.Validate(); err != nil {
-		return nil, err
+	query.WithAuthorities = graphql.AnyFieldRequested(ctx, "nodes.authorities", "edges.node.authorities")
+	return query, query.Validate()
+}
+
+// page gives the users of a window, which may have been read with the customer.
+func (r *Resolver) page(ctx context.Context, customer *models.Customer, query models.UserQuery) (rows []*models.User, more bool, err error) {
+	if ahead := customer.Ahead; ahead != nil && reflect.DeepEqual(ahead.Query, query) {
+		rows, more, err = ahead.Rows, ahead.More, ahead.Err
+	} else {
+		rows, more, err = r.store.Users(ctx, scope(ctx), query)
 	}
-	c := &UserConnection{connection[models.User]{window: window, cursor: query.Cursor}}
-	return c, c.load(ctx,
-		func() ([]*models.User, bool, error) { return r.store.Users(ctx, scope(ctx), query) },
-		func() (int, error) { return r.store.CountUsers(ctx, scope(ctx), customer.ID, filter) })
+	for _, user := range rows {
+		user.Owner = customer
+	}
+	return rows, more, err
+}
+
+// usersAhead gives the list of users that is going to be asked of the customer
+// being resolved, so that both can be read at once. It is not ok when there is
+// no list or there are several, or when the list will be refused.
+func usersAhead(ctx context.Context, customerID models.ID) (query models.UserQuery, ok bool) {
+	var list *graphql.CollectedField
+	for _, field := range graphql.CollectFieldsCtx(ctx, []string{"Customer", "Node"}) {
+		if field.Name == "users" {
+			if list != nil {
+				return query, false
+			}
+			list = &field
+		}
+	}
+	if list == nil {
+		return query, false
+	}
+	ctx = graphql.WithFieldContext(ctx, &graphql.FieldContext{Field: *list})
+	if !selects(ctx, "nodes", "edges", "pageInfo") {
+		return query, false
+	}
+	// The way by gqlgen's FieldContext would report what is wrong with the
+	// arguments, which the list itself is going to do.
+	args, err := new(executionContext).field_Customer_users_args(ctx, list.ArgumentMap(graphql.GetOperationContext(ctx).Variables))
+	if err != nil {
+		return query, false
+	}
+	query, err = userQuery(ctx, customerID, models.PageArgs{
+		Page:  args["page"].(*models.PageInput),
+		First: args["first"].(*int), After: args["after"].(*string),
+		Last: args["last"].(*int), Before: args["before"].(*string),
+	}, args["filter"].(*models.UserFilter), args["orderBy"].(*models.UserOrder))
+	return query, err == nil
 }
 
 func (r *Resolver) customers(ctx context.Context, args models.PageArgs, search *string) (*CustomerConnection, error) {

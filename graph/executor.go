@@ -40,16 +40,18 @@ type Executor struct {
 
 // NewExecutor makes an Executor whose resolvers read from store.
 func NewExecutor(store Store, log *slog.Logger, settings Settings) *Executor {
+	resolver := newResolver(store)
 	x := &Executor{
 		log:          log,
 		settings:     settings,
-		gqlgen:       executor.New(NewExecutableSchema(Config{Schema: servedSchema(), Resolvers: &Resolver{store}})),
+		gqlgen:       executor.New(NewExecutableSchema(Config{Schema: servedSchema(), Resolvers: resolver})),
 		persisted:    newCache[string](settings.CacheBytes),
 		trustedTexts: map[string]bool{},
 	}
 	for _, text := range settings.Trusted {
 		x.trustedTexts[text] = true
 	}
+	x.gqlgen.Use(listEncoder{resolver})
 	x.gqlgen.SetErrorPresenter(presenter(log))
 	x.gqlgen.SetRecoverFunc(recoverFrom(log))
 	x.gqlgen.SetDefaultRulesFn(boundedRules)

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"context"
+	"slices"
 
 	"roster/auth"
 	"roster/models"
@@ -12,6 +13,8 @@ import (
 type Store interface {
 	CustomersByID(ctx context.Context, scope models.Scope, ids []models.ID) (map[models.ID]*models.Customer, error)
 	CustomerByNumber(ctx context.Context, scope models.Scope, number int64) (*models.Customer, error)
+	// CustomerAndUsers gives a customer and a window of its users in one round trip.
+	CustomerAndUsers(ctx context.Context, scope models.Scope, query models.UserQuery) (*models.Customer, *models.UserPage, error)
 	Customers(ctx context.Context, scope models.Scope, query models.CustomerQuery) (rows []*models.Customer, more bool, err error)
 	CountCustomers(ctx context.Context, scope models.Scope, search string) (int, error)
 
@@ -21,13 +24,32 @@ type Store interface {
 
 	Subroles(ctx context.Context, scope models.Scope, customer models.ID) ([]*models.Subrole, error)
 	SubrolesByID(ctx context.Context, scope models.Scope, ids []models.ID) (map[models.ID]*models.Subrole, error)
+	Authorities(ctx context.Context) ([]*models.Authority, error)
 	AuthoritiesByUser(ctx context.Context, scope models.Scope, users []models.ID) (map[models.ID][]*models.Authority, error)
 }
 
 // Resolver answers the fields of the schema. The bodies in schema.resolvers.go
 // are a few lines each; what takes more stands in this file and in connection.go.
 type Resolver struct {
-	store Store
+	store     Store
+	reference *reference
+}
+
+func newResolver(store Store) *Resolver { return &Resolver{store, newReference(store)} }
+
+// customer gives a customer and, when one list of its users is asked for, reads
+// the list along with it.
+func (r *Resolver) customer(ctx context.Context, id models.ID) (*models.Customer, error) {
+	query, ok := usersAhead(ctx, id)
+	if !ok {
+		found, err := r.store.CustomersByID(ctx, scope(ctx), []models.ID{id})
+		return visible(ctx, found[id], err)
+	}
+	customer, page, err := r.store.CustomerAndUsers(ctx, scope(ctx), query)
+	if customer != nil {
+		customer.Ahead = page
+	}
+	return visible(ctx, customer, err)
 }
 
 // Node is whatever can be fetched again by its id: a customer, a user or a subrole.
@@ -86,6 +108,9 @@ func (r *Resolver) userOf(ctx context.Context, customer *models.Customer, id mod
 
 // customersOf gives the customer of each user, in the order of users.
 func (r *Resolver) customersOf(ctx context.Context, users []*models.User) ([]*models.Customer, error) {
+	if owner := ownerOf(users); owner != nil {
+		return slices.Repeat([]*models.Customer{owner}, len(users)), nil
+	}
 	customerID := func(u *models.User) *models.ID { return &u.CustomerID }
 	found, err := r.store.CustomersByID(ctx, scope(ctx), distinct(users, customerID))
 	return align(users, found, customerID), err
@@ -94,12 +119,31 @@ func (r *Resolver) customersOf(ctx context.Context, users []*models.User) ([]*mo
 // subrolesOf gives the subrole of each user, nil for none, in the order of users.
 func (r *Resolver) subrolesOf(ctx context.Context, users []*models.User) ([]*models.Subrole, error) {
 	subroleID := func(u *models.User) *models.ID { return u.SubroleID }
+	if owner := ownerOf(users); owner != nil {
+		known, err := r.reference.subrolesOf(ctx, owner)
+		if err != nil {
+			return nil, err
+		}
+		// A subrole that came after the customer was read is looked up below.
+		if !slices.ContainsFunc(users, func(u *models.User) bool { return u.SubroleID != nil && known[*u.SubroleID] == nil }) {
+			return align(users, known, subroleID), nil
+		}
+	}
 	found, err := r.store.SubrolesByID(ctx, scope(ctx), distinct(users, subroleID))
 	return align(users, found, subroleID), err
 }
 
 // authoritiesOf gives the authorities of each user, in the order of users.
 func (r *Resolver) authoritiesOf(ctx context.Context, users []*models.User) ([][]*models.Authority, error) {
+	if owner := ownerOf(users); owner != nil {
+		known, err := r.reference.authoritiesOf(ctx, owner)
+		if err != nil {
+			return nil, err
+		}
+		if lists, ok := authoritiesKnown(users, known); ok {
+			return lists, nil
+		}
+	}
 	userID := func(u *models.User) *models.ID { return &u.ID }
 	found, err := r.store.AuthoritiesByUser(ctx, scope(ctx), distinct(users, userID))
 	lists := align(users, found, userID)
@@ -109,6 +153,38 @@ func (r *Resolver) authoritiesOf(ctx context.Context, users []*models.User) ([][
 		}
 	}
 	return lists, err
+}
+
+// authoritiesKnown gives the authorities of users whose ids were read with them,
+// unless one is not known: it came after the customer was read.
+func authoritiesKnown(users []*models.User, known map[int64]*models.Authority) (lists [][]*models.Authority, ok bool) {
+	lists = make([][]*models.Authority, len(users))
+	for i, user := range users {
+		if user.AuthorityIDs == nil {
+			return nil, false
+		}
+		lists[i] = make([]*models.Authority, len(user.AuthorityIDs))
+		for j, id := range user.AuthorityIDs {
+			if lists[i][j] = known[id]; lists[i][j] == nil {
+				return nil, false
+			}
+		}
+	}
+	return lists, true
+}
+
+// ownerOf gives the customer of users that were read as its list, else nil.
+func ownerOf(users []*models.User) *models.Customer {
+	if len(users) == 0 {
+		return nil
+	}
+	owner := users[0].Owner
+	for _, user := range users {
+		if user.Owner != owner {
+			return nil
+		}
+	}
+	return owner
 }
 
 // distinct gives the keys of the users, each once and in order; a nil key is left out.

@@ -29,8 +29,7 @@ func (r *queryResolver) Viewer(ctx context.Context) (*Viewer, error) {
 }
 
 func (r *queryResolver) Customer(ctx context.Context, id models.ID) (*models.Customer, error) {
-	found, err := r.store.CustomersByID(ctx, scope(ctx), []models.ID{id})
-	return visible(ctx, found[id], err)
+	return r.customer(ctx, id)
 }
 
 func (r *queryResolver) CustomerByNumber(ctx context.Context, number int64) (*models.Customer, error) {

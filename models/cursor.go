@@ -23,6 +23,8 @@ type UserQuery struct {
 	Filter     *UserFilter
 	Order      UserOrder
 	Window     Window
+	// WithAuthorities has the ids of the users' authorities read along.
+	WithAuthorities bool
 }
 
 // Cursor gives the place of u in this list. u must have been read in the

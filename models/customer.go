@@ -15,6 +15,15 @@ type Customer struct {
 
 	// NameKey is the folded name: customers are listed and searched by it.
 	NameKey string `bun:"name_key"`
+
+	// SubrolesVersion and AuthoritiesVersion say which state of the customer's
+	// subroles and of all authorities the customer was read with. The database
+	// counts them, so whoever keeps either knows whether it is current.
+	SubrolesVersion    int64 `bun:"-"`
+	AuthoritiesVersion int64 `bun:"-"`
+	// Ahead is a window of the customer's users that was read along with the
+	// customer; nil when none was.
+	Ahead *UserPage `bun:"-"`
 }
 
 // SetKeys fills the folded key; call it before writing a customer.

@@ -91,6 +91,23 @@ type User struct {
 	EmailKey     string `bun:"email_key"`
 	MobileKey    string `bun:"mobile_key"`
 	SearchKey    string `bun:"search_key"`
+
+	// Owner is the customer, when the user was read as one of its list; else nil.
+	Owner *Customer `bun:"-"`
+	// AuthorityIDs are the ids of the user's authorities, sorted; nil when they
+	// were not read with the user.
+	AuthorityIDs []int64 `bun:"-"`
+}
+
+// UserPage is one window of a list of users.
+type UserPage struct {
+	// Query is the list and the window.
+	Query UserQuery
+	Rows  []*User
+	// More tells whether there are users beyond the rows in the direction of reading.
+	More bool
+	// Err is why the rows could not be read; nil when they were.
+	Err error
 }
 
 // IsNode marks User as a Node of the GraphQL schema.

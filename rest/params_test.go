@@ -33,6 +33,11 @@ func (s *recording) CustomerByNumber(context.Context, models.Scope, int64) (*mod
 	return &models.Customer{ID: sandbox, Number: 1}, nil
 }
 
+func (s *recording) CustomerAndUsers(_ context.Context, _ models.Scope, query models.UserQuery) (*models.Customer, *models.UserPage, error) {
+	s.asked = &query
+	return &models.Customer{ID: query.CustomerID, Number: 1}, &models.UserPage{Query: query}, nil
+}
+
 func (s *recording) Users(_ context.Context, _ models.Scope, query models.UserQuery) ([]*models.User, bool, error) {
 	s.asked = &query
 	return nil, false, nil

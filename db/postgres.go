@@ -1,0 +1,207 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/pgdialect"
+
+	"roster/models"
+)
+
+func openPostgres(databaseURL string, options Options) (*DB, error) {
+	config, err := postgresConfig(databaseURL, options)
+	if err != nil {
+		return nil, err
+	}
+	pool := sql.OpenDB(poolConnector{stdlib.GetConnector(*config)})
+	pool.SetMaxOpenConns(options.MaxConnections)
+	pool.SetMaxIdleConns(options.MaxConnections)
+	// Now and then a connection is made anew, so that the pool finds its way
+	// back to a database that moved.
+	pool.SetConnMaxLifetime(time.Hour)
+	bunDB := bun.NewDB(pool, pgdialect.New())
+	return &DB{engine: Postgres, read: bunDB, write: bunDB, runner: &postgresRunner{pool, options.MaxConnections}}, nil
+}
+
+// poolConnector makes the connections of PostgreSQL's pool.
+type poolConnector struct{ driver.Connector }
+
+// Connect makes a connection.
+func (c poolConnector) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pooled{conn.(*stdlib.Conn)}, nil
+}
+
+// pooled is a connection that may have died unnoticed since it was used last: the
+// database was restarted, or something between here and there gave it up. The
+// driver looks only at those that were idle for a second. So a statement that
+// finds its connection dead says so in the way that has [sql.DB] run it again on
+// another, and in the end on a new one. All statements outside of transactions
+// read, so it does no harm if one had begun; within one, sql does not repeat.
+type pooled struct{ *stdlib.Conn }
+
+// QueryContext runs a statement that gives rows.
+func (c pooled) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	rows, err := c.Conn.QueryContext(ctx, query, unprepared(args))
+	return rows, c.dead(ctx, err)
+}
+
+// ExecContext runs a statement that gives none.
+func (c pooled) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	result, err := c.Conn.ExecContext(ctx, query, unprepared(args))
+	return result, c.dead(ctx, err)
+}
+
+// unprepared has pgx run a statement of bun's as it is. bun writes the arguments
+// into the text, so each text is new, and preparing it would be in vain.
+func unprepared(args []driver.NamedValue) []driver.NamedValue {
+	return append([]driver.NamedValue{{Value: pgx.QueryExecModeExec}}, args...)
+}
+
+// dead marks the error of a connection that has died, unless the caller's time is
+// over: then that is why the driver closed it.
+func (c pooled) dead(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() != nil || !c.Conn.Conn().IsClosed() {
+		return err
+	}
+	return deadConnectionError{err}
+}
+
+// deadConnectionError is what a statement says whose connection had died.
+type deadConnectionError struct{ error }
+
+// Is has [sql.DB] take the error for driver.ErrBadConn.
+func (deadConnectionError) Is(target error) bool { return target == driver.ErrBadConn }
+
+// Unwrap gives what the driver said.
+func (e deadConnectionError) Unwrap() error { return e.error }
+
+func postgresConfig(databaseURL string, options Options) (*pgx.ConnConfig, error) {
+	config, err := pgx.ParseConfig(databaseURL)
+	if err != nil {
+		return nil, fmt.Errorf("the database URL is wrong: %w", err)
+	}
+	config.ConnectTimeout = 5 * time.Second
+	config.RuntimeParams["timezone"] = "UTC"
+	// bun writes text as SQL literals and escapes quotes only. With this setting
+	// off, which a database can have by default, a backslash would end a literal.
+	config.RuntimeParams["standard_conforming_strings"] = "on"
+	if config.RuntimeParams["application_name"] == "" {
+		config.RuntimeParams["application_name"] = "roster"
+	}
+	if options.StatementTimeout > 0 {
+		config.RuntimeParams["statement_timeout"] = strconv.FormatInt(options.StatementTimeout.Milliseconds(), 10)
+	}
+	return config, nil
+}
+
+
+// postgresArgument gives an argument in a form that pgx can write in binary.
+func postgresArgument(argument any) any {
+	switch value := argument.(type) {
+	case list:
+		if ids, ok := value.values.([]models.ID); ok {
+			uuids := make([]pgtype.UUID, len(ids))
+			for i, id := range ids {
+				uuids[i] = uuidOf(id)
+			}
+			return uuids
+		}
+		if statuses, ok := value.values.([]models.UserStatus); ok {
+			texts := make([]string, len(statuses))
+			for i, status := range statuses {
+				texts[i] = string(status)
+			}
+			return texts
+		}
+		return value.values
+	case models.ID:
+		return uuidOf(value)
+	case models.UserStatus:
+		return string(value)
+	}
+	return argument
+}
+
+// uuidOf gives an id's 16 bytes.
+func uuidOf(id models.ID) (u pgtype.UUID) {
+	// An ID is a UUID in its canonical form.
+	_ = u.Scan(string(id))
+	return u
+}
+
+// postgresRunner runs statements on PostgreSQL.
+type postgresRunner struct {
+	pool           *sql.DB
+	maxConnections int
+}
+
+// run sends the statements in one batch, which is one round trip and one
+// transaction.
+func (r *postgresRunner) run(ctx context.Context, statements []*statement) error {
+	// A connection that died unnoticed is dropped, and the statements, which only
+	// read, run on another: the pool may be full of such connections, and the
+	// last try gets a new one.
+	for try := 0; ; try++ {
+		err := r.try(ctx, statements)
+		if _, dead := err.(deadConnectionError); !dead || try >= r.maxConnections {
+			return err
+		}
+	}
+}
+
+func (r *postgresRunner) try(ctx context.Context, statements []*statement) error {
+	conn, err := r.pool.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close() // gives it back to the pool
+	return conn.Raw(func(connection any) error {
+		pooled := connection.(pooled)
+		return pooled.dead(ctx, send(ctx, pooled.Conn.Conn(), statements))
+	})
+}
+
+// send runs the statements on one connection.
+func send(ctx context.Context, conn *pgx.Conn, statements []*statement) error {
+	if len(statements) == 1 {
+		s := statements[0]
+		text, args := s.render(Postgres)
+		s.err = readAll(s, func() (pgx.Rows, error) { return conn.Query(ctx, text, args...) })
+		return s.err
+	}
+	var batch pgx.Batch
+	for _, s := range statements {
+		text, args := s.render(Postgres)
+		batch.Queue(text, args...)
+	}
+	results := conn.SendBatch(ctx, &batch)
+	for _, s := range statements {
+		if s.err = readAll(s, results.Query); s.err != nil {
+			_ = results.Close() // says the same
+			return s.err
+		}
+	}
+	return results.Close()
+}
+
+func readAll(s *statement, query func() (pgx.Rows, error)) error {
+	found, err := query()
+	if err != nil {
+		return err
+	}
+	defer found.Close()
+	return s.read(found)
+}

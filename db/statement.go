@@ -1,0 +1,125 @@
+package db
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/schema"
+)
+
+// statement is one SELECT. Its text is put together from constants only, with a
+// question mark for every argument, so the same kind of question always has the
+// same text, and the database plans it once and not for every request.
+type statement struct {
+	text string
+	args []any
+	// read takes the rows. Should the connection be lost, it is called again
+	// with the rows from another, and starts over.
+	read func(rows) error
+	// err is what became of the statement when it ran along with others.
+	err error
+}
+
+// rows are the rows of a statement on either engine.
+type rows interface {
+	Next() bool
+	Scan(dest ...any) error
+	Err() error
+}
+
+// list is an argument of many values. It stands in a statement as IN (?).
+type list struct{ values any }
+
+func listOf[T any](values []T) list { return list{values} }
+
+// AppendQuery has bun write the values into a statement of its own.
+func (l list) AppendQuery(gen schema.QueryGen, b []byte) ([]byte, error) {
+	return bun.List(l.values).AppendQuery(gen, b)
+}
+
+// render gives the text and the arguments in the engine's own form. A list is a
+// single argument on both, so that its length does not change the text.
+func (s *statement) render(engine Engine) (string, []any) {
+	var text strings.Builder
+	text.Grow(len(s.text) + 4*len(s.args))
+	args := make([]any, len(s.args))
+	rest := s.text
+	for i, argument := range s.args {
+		before, after, _ := strings.Cut(rest, "?")
+		rest = after
+		_, isList := argument.(list)
+		switch {
+		case engine == Postgres && isList:
+			text.WriteString(strings.TrimSuffix(before, "IN ("))
+			text.WriteString("= ANY (")
+		case isList:
+			text.WriteString(before)
+			text.WriteString("SELECT value FROM json_each(")
+			rest = ")" + rest
+		default:
+			text.WriteString(before)
+		}
+		if engine == Postgres {
+			text.WriteByte('$')
+			text.WriteString(strconv.Itoa(i + 1))
+			args[i] = postgresArgument(argument)
+		} else {
+			text.WriteByte('?')
+			args[i] = sqliteArgument(argument)
+		}
+	}
+	text.WriteString(rest)
+	return text.String(), args
+}
+
+// runner runs statements on one engine.
+type runner interface {
+	run(ctx context.Context, statements []*statement) error
+}
+
+// run runs statements, together in one round trip where the engine can. When one
+// fails, those after it do not run; the error is that of the first that failed,
+// and each statement has its own in err.
+func (db *DB) run(ctx context.Context, statements ...*statement) error {
+	if len(db.hooks) == 0 {
+		return translate(db.runner.run(ctx, statements))
+	}
+	events := make([]*bun.QueryEvent, len(statements))
+	for i, s := range statements {
+		text, _ := s.render(db.engine)
+		events[i] = &bun.QueryEvent{DB: db.read, Query: text, StartTime: time.Now()}
+		for _, hook := range db.hooks {
+			ctx = hook.BeforeQuery(ctx, events[i])
+		}
+	}
+	err := db.runner.run(ctx, statements)
+	for i, s := range statements {
+		events[i].Err = s.err
+		for _, hook := range db.hooks {
+			hook.AfterQuery(ctx, events[i])
+		}
+	}
+	return translate(err)
+}
+
+// collect gives a reader of rows into values whose fields dest names, and where
+// it puts them.
+func collect[T any](dest func(*T) []any) (read func(rows) error, found *[]*T) {
+	found = new([]*T)
+	return func(r rows) error {
+		*found = nil
+		var row T
+		fields := dest(&row)
+		for r.Next() {
+			if err := r.Scan(fields...); err != nil {
+				return err
+			}
+			value := row
+			*found = append(*found, &value)
+		}
+		return r.Err()
+	}, found
+}
