@@ -525,7 +525,7 @@ func (b *batch) loadUsers(ctx context.Context, db bun.IDB, keys rowKeys) error {
 	if len(keys.userIDs) == 0 {
 		return nil
 	}
-	query := db.NewSelect().ModelTableExpr("users AS u").ColumnExpr(userColumns +
+	query := db.NewSelect().ModelTableExpr("users AS u").ColumnExpr(allUserColumns.names() +
 		", u.username_key, u.first_name_key, u.last_name_key, u.email_key, u.mobile_key, u.search_key")
 	return each(ctx, query, some(oneOf("u.id", keys.userIDs), oneOf("u.number", keys.userNumbers)), b.keepUser)
 }

@@ -18,13 +18,9 @@ import (
 const (
 	customerColumns = "c.id, c.number, c.company_id, c.name, c.created_at, c.updated_at, c.name_key"
 	subroleColumns  = "s.id, s.customer_id, s.code, s.display_name, s.label, s.description"
-	userColumns     = "u.id, u.number, u.customer_id, u.username, u.first_name, u.last_name, u.email, u.mobile, u.user_type, u.status, " +
-		"u.is_email_verified, u.is_first_login, u.account_non_expired, u.account_non_locked, u.credentials_non_expired, " +
-		"u.created_at, u.created_by, u.updated_at, u.updated_by, u.last_password_reset_at, u.ext_auth_ref_id, u.subrole_id"
 
 	selectCustomers         = "SELECT " + customerColumns + ", c.subroles_version, (SELECT version FROM authorities_version) FROM customers AS c"
 	selectSubroles          = "SELECT " + subroleColumns + " FROM subroles AS s"
-	selectUsers             = "SELECT " + userColumns + " FROM users AS u"
 	selectAuthorities       = "SELECT a.id, a.name, a.clean_name FROM authorities AS a"
 	selectLegacyCredentials = "SELECT lc.user_id, lc.access_token, lc.vcs_password FROM legacy_credentials AS lc JOIN users AS u ON u.id = lc.user_id"
 )
@@ -86,7 +82,8 @@ func (db *DB) CountCustomers(ctx context.Context, scope models.Scope, search str
 
 // UsersByID gives the users with these ids.
 func (db *DB) UsersByID(ctx context.Context, scope models.Scope, userIDs []models.ID) (map[models.ID]*models.User, error) {
-	return byID(ctx, db, scope, userIDs, selectUsers, "u.id", "u.customer_id", userFields, func(u *models.User) models.ID { return u.ID })
+	every := db.userColumns(0, "")
+	return byID(ctx, db, scope, userIDs, every.selectUsers(), "u.id", "u.customer_id", every.fields, func(u *models.User) models.ID { return u.ID })
 }
 
 // Users gives one window of a customer's users, and whether there are more
@@ -109,36 +106,9 @@ func (db *DB) usersStatement(scope models.Scope, query models.UserQuery) (*windo
 	if err != nil {
 		return nil, err
 	}
-	keys := orderColumns(query.Order.Field)
-	columns := userColumns
-	withKeys := strings.HasSuffix(keys[0], "_key")
-	if withKeys {
-		columns += ", " + strings.Join(keys, ", ")
-	}
-	if query.WithAuthorities {
-		columns += ", " + db.authorityIDs()
-	}
-	fields := func(u *models.User) []any {
-		fields := userFields(u)
-		if withKeys {
-			fields = append(fields, keyFields(u, query.Order.Field)...)
-		}
-		if query.WithAuthorities {
-			fields = append(fields, &u.AuthorityIDs)
-		}
-		return fields
-	}
-	return window("SELECT "+columns+" FROM users AS u", usersOf(query.CustomerID, query.Filter, scope),
-		query.Window, append(keys, "u.id"), query.Order.Direction == models.Descending, after, before, fields), nil
-}
-
-// authorityIDs gives the ids of a user's authorities in one column, sorted.
-func (db *DB) authorityIDs() string {
-	const of = "SELECT ua.authority_id FROM user_authorities AS ua WHERE ua.user_id = u.id ORDER BY ua.authority_id"
-	if db.engine == Postgres {
-		return "ARRAY(" + of + ")"
-	}
-	return "(SELECT group_concat(authority_id) FROM (" + of + "))"
+	columns := db.userColumns(query.Fields, query.Order.Field)
+	return window(columns.selectUsers(), usersOf(query.CustomerID, query.Filter, scope), query.Window,
+		append(orderColumns(query.Order.Field), "u.id"), query.Order.Direction == models.Descending, after, before, columns.fields), nil
 }
 
 // CountUsers counts the users of a customer that the filter lets through.
@@ -211,28 +181,6 @@ func subroleFields(s *models.Subrole) []any {
 }
 
 func authorityFields(a *models.Authority) []any { return []any{&a.ID, &a.Name, &a.CleanName} }
-
-func userFields(u *models.User) []any {
-	return []any{
-		&u.ID, &u.Number, &u.CustomerID, &u.Username, &u.FirstName, &u.LastName, &u.Email, &u.Mobile, &u.UserType, &u.Status,
-		&u.IsEmailVerified, &u.IsFirstLogin, &u.AccountNonExpired, &u.AccountNonLocked, &u.CredentialsNonExpired,
-		&u.CreatedAt, &u.CreatedBy, &u.UpdatedAt, &u.UpdatedBy, &u.LastPasswordResetAt, &u.ExtAuthRefID, &u.SubroleID,
-	}
-}
-
-// keyFields gives the folded keys that an order is by.
-func keyFields(u *models.User, field models.UserOrderField) []any {
-	switch field {
-	case models.OrderEmail:
-		return []any{&u.EmailKey}
-	case models.OrderName:
-		return []any{&u.LastNameKey, &u.FirstNameKey}
-	case models.OrderUsername:
-		return []any{&u.UsernameKey}
-	default:
-		return nil // the order is by a column that is read anyway
-	}
-}
 
 func usersOf(customerID models.ID, filter *models.UserFilter, scope models.Scope) predicate {
 	return all(where("u.customer_id = ?", customerID), usersMatching(filter), scoped(scope, "u.customer_id"))

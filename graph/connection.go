@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
+	"github.com/vektah/gqlparser/v2/ast"
 
 	"roster/models"
 )
@@ -149,8 +150,60 @@ func userQuery(ctx context.Context, customerID models.ID, args models.PageArgs, 
 	if order != nil {
 		query.Order = *order
 	}
-	query.WithAuthorities = graphql.AnyFieldRequested(ctx, "nodes.authorities", "edges.node.authorities")
+	query.Fields = fieldsSelected(ctx)
 	return query, query.Validate()
+}
+
+// userFields are the fields of the schema's User that come from a column of the
+// user, and which. id and customer need none.
+var userFields = map[string]models.UserFields{
+	"number":                models.FieldNumber,
+	"username":              models.FieldUsername,
+	"firstName":             models.FieldFirstName,
+	"lastName":              models.FieldLastName,
+	"email":                 models.FieldEmail,
+	"mobile":                models.FieldMobile,
+	"userType":              models.FieldUserType,
+	"status":                models.FieldStatus,
+	"enabled":               models.FieldStatus,
+	"isEmailVerified":       models.FieldIsEmailVerified,
+	"isFirstLogin":          models.FieldIsFirstLogin,
+	"accountNonExpired":     models.FieldAccountNonExpired,
+	"accountNonLocked":      models.FieldAccountNonLocked,
+	"credentialsNonExpired": models.FieldCredentialsNonExpired,
+	"createdAt":             models.FieldCreatedAt,
+	"createdBy":             models.FieldCreatedBy,
+	"updatedAt":             models.FieldUpdatedAt,
+	"updatedBy":             models.FieldUpdatedBy,
+	"lastPasswordResetAt":   models.FieldLastPasswordResetAt,
+	"extAuthRefId":          models.FieldExtAuthRefID,
+	"subrole":               models.FieldSubroleID,
+	"authorities":           models.FieldAuthorityIDs,
+}
+
+// fieldsSelected gives what the list being resolved selects of its users. It is
+// never empty, as that would stand for everything.
+func fieldsSelected(ctx context.Context) models.UserFields {
+	fields := models.FieldNumber
+	operation := graphql.GetOperationContext(ctx)
+	of := func(set ast.SelectionSet) {
+		for _, field := range graphql.CollectFields(operation, set, []string{"User", "Node"}) {
+			fields |= userFields[field.Name]
+		}
+	}
+	for _, field := range graphql.CollectFieldsCtx(ctx, []string{"UserConnection"}) {
+		switch field.Name {
+		case "nodes":
+			of(field.Selections)
+		case "edges":
+			for _, inner := range graphql.CollectFields(operation, field.Selections, []string{"UserEdge"}) {
+				if inner.Name == "node" {
+					of(inner.Selections)
+				}
+			}
+		}
+	}
+	return fields
 }
 
 // page gives the users of a window, which may have been read with the customer.

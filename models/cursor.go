@@ -23,8 +23,9 @@ type UserQuery struct {
 	Filter     *UserFilter
 	Order      UserOrder
 	Window     Window
-	// WithAuthorities has the ids of the users' authorities read along.
-	WithAuthorities bool
+	// Fields are what is to be read of each user. The keys of the order are read
+	// in any case.
+	Fields UserFields
 }
 
 // Cursor gives the place of u in this list. u must have been read in the

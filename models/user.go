@@ -99,6 +99,35 @@ type User struct {
 	AuthorityIDs []int64 `bun:"-"`
 }
 
+// UserFields is a set of what can be read of a user beside the ids of the user
+// and of the customer. The empty set stands for everything but the authorities.
+type UserFields uint32
+
+// The fields. Each has the name of the field of [User] that it fills.
+const (
+	FieldNumber UserFields = 1 << iota
+	FieldUsername
+	FieldFirstName
+	FieldLastName
+	FieldEmail
+	FieldMobile
+	FieldUserType
+	FieldStatus
+	FieldIsEmailVerified
+	FieldIsFirstLogin
+	FieldAccountNonExpired
+	FieldAccountNonLocked
+	FieldCredentialsNonExpired
+	FieldCreatedAt
+	FieldCreatedBy
+	FieldUpdatedAt
+	FieldUpdatedBy
+	FieldLastPasswordResetAt
+	FieldExtAuthRefID
+	FieldSubroleID
+	FieldAuthorityIDs
+)
+
 // UserPage is one window of a list of users.
 type UserPage struct {
 	// Query is the list and the window.
