@@ -52,10 +52,11 @@ func scoped(scope models.Scope, column string) predicate {
 	}
 	var parts []predicate
 	if len(scope.CustomerIDs) > 0 {
-		parts = append(parts, where(column+" IN (?)", listOf(scope.CustomerIDs)))
+		parts = append(parts, oneOf(column, scope.CustomerIDs))
 	}
 	if len(scope.CustomerNumbers) > 0 {
-		parts = append(parts, where(column+" IN (SELECT c.id FROM customers AS c WHERE c.number IN (?))", listOf(scope.CustomerNumbers)))
+		numbers := oneOf("c.number", scope.CustomerNumbers)
+		parts = append(parts, where(column+" IN (SELECT c.id FROM customers AS c WHERE "+numbers.sql+")", numbers.args...))
 	}
 	return some(parts...)
 }
@@ -162,8 +163,11 @@ func ids(column string, f *models.IDFilter) []predicate {
 
 // oneOf holds when the column has one of the values; of no values, never.
 func oneOf[T any](column string, values []T) predicate {
-	if len(values) == 0 {
+	switch len(values) {
+	case 0:
 		return some()
+	case 1: // PostgreSQL plans better for one value than for a list
+		return where(column+" = ?", values[0])
 	}
 	return where(column+" IN (?)", listOf(values))
 }

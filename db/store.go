@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 
 	"roster/models"
@@ -221,11 +222,7 @@ func byID[T any](ctx context.Context, db *DB, scope models.Scope, wanted []model
 	if len(wanted) == 0 || scope.Empty() {
 		return nil, nil
 	}
-	matching := where(key+" IN (?)", listOf(wanted))
-	if len(wanted) == 1 {
-		matching = where(key+" = ?", wanted[0])
-	}
-	found, err := find(ctx, db, text, all(matching, scoped(scope, customer)), "", fields)
+	found, err := find(ctx, db, text, all(oneOf(key, wanted), scoped(scope, customer)), "", fields)
 	if err != nil {
 		return nil, err
 	}
@@ -286,11 +283,13 @@ func window[T any](text string, matching predicate, w models.Window, columns []s
 	if descending != w.Backward {
 		direction = " DESC"
 	}
-	tail := " ORDER BY " + strings.Join(columns, direction+", ") + direction + " LIMIT ?"
+	// One row more than asked for tells whether there are more. The limit is a part
+	// of the text: PostgreSQL expects a limit that it does not know to be a tenth of
+	// all rows, and would plan the statement anew each time, which takes longer
+	// than running it.
+	tail := " ORDER BY " + strings.Join(columns, direction+", ") + direction + " LIMIT " + strconv.Itoa(w.Size+1)
 	read, found := collect(fields)
 	s := selected(text, all(parts...), tail, read)
-	// One row more than asked for tells whether there are more.
-	s.args = append(s.args, int64(w.Size)+1)
 	if w.Offset > 0 {
 		s.text += " OFFSET ?"
 		s.args = append(s.args, w.Offset)
