@@ -41,6 +41,12 @@ type Executor struct {
 // NewExecutor makes an Executor whose resolvers read from store.
 func NewExecutor(store Store, log *slog.Logger, settings Settings) *Executor {
 	resolver := newResolver(store)
+	x := newExecutor(resolver, log, settings)
+	x.gqlgen.Use(listEncoder{resolver})
+	return x
+}
+
+func newExecutor(resolver *Resolver, log *slog.Logger, settings Settings) *Executor {
 	x := &Executor{
 		log:          log,
 		settings:     settings,
@@ -51,7 +57,6 @@ func NewExecutor(store Store, log *slog.Logger, settings Settings) *Executor {
 	for _, text := range settings.Trusted {
 		x.trustedTexts[text] = true
 	}
-	x.gqlgen.Use(listEncoder{resolver})
 	x.gqlgen.SetErrorPresenter(presenter(log))
 	x.gqlgen.SetRecoverFunc(recoverFrom(log))
 	x.gqlgen.SetDefaultRulesFn(boundedRules)
