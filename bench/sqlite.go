@@ -50,7 +50,7 @@ func (d *dataSet) loadSQLite(ctx context.Context, databaseURL string) (err error
 			return fmt.Errorf("load %s: %w", t.name, err)
 		}
 	}
-	return execute(ctx, file, append(end, "COMMIT", "ANALYZE", "PRAGMA wal_checkpoint(TRUNCATE)"))
+	return execute(ctx, file, append(end, "COMMIT", "PRAGMA wal_checkpoint(TRUNCATE)"))
 }
 
 // rowsAtOnce is how many rows one statement inserts, which takes half the time of

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -46,12 +47,14 @@ func openSQLite(path string, options Options) (*DB, error) {
 			return nil, errors.Join(fmt.Errorf("cannot open the database %s: %w", path, err), write.Close())
 		}
 	}
-	read, err := sql.Open("sqlite", sqliteDSN(path, false, "query_only(1)"))
+	read, err := sql.Open("sqlite", sqliteDSN(path, false, "query_only(1)", "cache_size(-8192)"))
 	if err != nil {
 		return nil, err
 	}
-	read.SetMaxOpenConns(options.MaxConnections)
-	read.SetMaxIdleConns(options.MaxConnections)
+	// A reader is busy with a core, and each has a cache of 8 MiB.
+	readers := min(options.MaxConnections, max(4, 2*runtime.NumCPU()))
+	read.SetMaxOpenConns(readers)
+	read.SetMaxIdleConns(readers)
 	db.read = bun.NewDB(read, sqlitedialect.New())
 	db.runner = &sqliteRunner{pool: read, prepared: map[string]*sql.Stmt{}}
 	return db, nil
@@ -59,7 +62,7 @@ func openSQLite(path string, options Options) (*DB, error) {
 
 // sqliteDSN names the file and the pragmas that every connection starts with.
 // Pragmas set by a statement would reach one connection of the pool only.
-func sqliteDSN(path string, create bool, pragma string) string {
+func sqliteDSN(path string, create bool, pragmas ...string) string {
 	mode := "rw"
 	if create {
 		mode = "rwc"
@@ -67,7 +70,7 @@ func sqliteDSN(path string, create bool, pragma string) string {
 	// busy_timeout is first: the pragmas after it may have to wait for a lock.
 	query := url.Values{
 		"mode":    {mode},
-		"_pragma": {"busy_timeout(5000)", "foreign_keys(1)", "synchronous(NORMAL)", pragma},
+		"_pragma": append([]string{"busy_timeout(5000)", "foreign_keys(1)", "synchronous(NORMAL)"}, pragmas...),
 	}
 	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + query.Encode()
 }
