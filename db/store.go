@@ -55,7 +55,7 @@ func (db *DB) Customers(ctx context.Context, scope models.Scope, query models.Cu
 
 // CountCustomers counts the customers whose name holds every word of search.
 func (db *DB) CountCustomers(ctx context.Context, scope models.Scope, search string) (int, error) {
-	return db.count(ctx, scope, "customers AS c", all(customersMatching(search), scoped(scope, "c.id")))
+	return db.count(ctx, scope, "count(*)", "customers AS c", all(customersMatching(search), scoped(scope, "c.id")))
 }
 
 // UsersByID gives the users with these ids.
@@ -77,11 +77,6 @@ func (db *DB) Users(ctx context.Context, scope models.Scope, query models.UserQu
 	}
 	return window[models.User](ctx, db.users(columns), usersOf(query.CustomerID, query.Filter, scope),
 		query.Window, append(keys, "u.id"), query.Order.Direction == models.Descending, after, before)
-}
-
-// CountUsers counts the users of a customer that the filter lets through.
-func (db *DB) CountUsers(ctx context.Context, scope models.Scope, customerID models.ID, filter *models.UserFilter) (int, error) {
-	return db.count(ctx, scope, "users AS u", usersOf(customerID, filter, scope))
 }
 
 // Subroles gives all subroles of a customer, sorted by code.
@@ -247,13 +242,4 @@ func window[T any](ctx context.Context, query *bun.SelectQuery, matching predica
 		slices.Reverse(rows)
 	}
 	return rows, more, nil
-}
-
-func (db *DB) count(ctx context.Context, scope models.Scope, table string, matching predicate) (int, error) {
-	if scope.Empty() {
-		return 0, nil
-	}
-	var n int
-	err := db.read.NewSelect().ColumnExpr("count(*)").TableExpr(table).Where(matching.sql, matching.args...).Scan(ctx, &n)
-	return n, translate(err)
 }
