@@ -75,8 +75,12 @@ func (db *DB) Users(ctx context.Context, scope models.Scope, query models.UserQu
 	if strings.HasSuffix(keys[0], "_key") {
 		columns += ", " + strings.Join(keys, ", ")
 	}
+	keys = append(keys, "u.id")
+	if statuses, ok := statusesLetThrough(query.Filter); ok && query.Window.Offset >= deepFrom {
+		return db.deepUsers(ctx, scope, query, statuses, columns, keys)
+	}
 	return window[models.User](ctx, db.users(columns), usersOf(query.CustomerID, query.Filter, scope),
-		query.Window, append(keys, "u.id"), query.Order.Direction == models.Descending, after, before)
+		query.Window, keys, query.Order.Direction == models.Descending, after, before)
 }
 
 // Subroles gives all subroles of a customer, sorted by code.
