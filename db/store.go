@@ -79,8 +79,11 @@ func (db *DB) Users(ctx context.Context, scope models.Scope, query models.UserQu
 	if statuses, ok := statusesLetThrough(query.Filter); ok && query.Window.Offset >= deepFrom {
 		return db.deepUsers(ctx, scope, query, statuses, columns, keys)
 	}
-	return window[models.User](ctx, db.users(columns), usersOf(query.CustomerID, query.Filter, scope),
-		query.Window, keys, query.Order.Direction == models.Descending, after, before)
+	matching, descending := usersOf(query.CustomerID, query.Filter, scope), query.Order.Direction == models.Descending
+	if probes := probes(query, query.Filter); len(probes) > 0 {
+		return db.probedUsers(ctx, probes, matching, query.Window, columns, keys, descending, after, before)
+	}
+	return window[models.User](ctx, db.users(columns), matching, query.Window, keys, descending, after, before)
 }
 
 // Subroles gives all subroles of a customer, sorted by code.
