@@ -279,7 +279,8 @@ func TestEnginesHaveTheSameIndexes(t *testing.T) {
 			t.Fatal(err)
 		}
 		slices.Sort(names)
-		got[engine] = names
+		// Only PostgreSQL has an index for text inside text.
+		got[engine] = slices.DeleteFunc(names, func(name string) bool { return name == "users_search" })
 	}
 	checkDiff(t, "the indexes of PostgreSQL against those of SQLite", got[db.SQLite], got[db.Postgres])
 }

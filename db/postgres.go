@@ -33,7 +33,7 @@ func openPostgres(databaseURL string, options Options) (*DB, error) {
 	// back to a database that moved.
 	pool.SetConnMaxLifetime(time.Hour)
 	bunDB := bun.NewDB(pool, pgdialect.New())
-	return &DB{engine: Postgres, read: bunDB, write: bunDB, runner: &postgresRunner{pool, options.MaxConnections}}, nil
+	return &DB{engine: Postgres, read: bunDB, write: bunDB, runner: &postgresRunner{pool, options.MaxConnections, config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement}}, nil
 }
 
 // poolConnector makes the connections of PostgreSQL's pool.
@@ -149,6 +149,8 @@ func uuidOf(id models.ID) (u pgtype.UUID) {
 type postgresRunner struct {
 	pool           *sql.DB
 	maxConnections int
+	// prepares is false where the URL says that statements must not be prepared.
+	prepares bool
 }
 
 // run sends the statements in one batch, which is one round trip and one
@@ -173,18 +175,29 @@ func (r *postgresRunner) try(ctx context.Context, statements []*statement) error
 	defer conn.Close() // gives it back to the pool
 	return conn.Raw(func(connection any) error {
 		pooled := connection.(pooled)
-		return pooled.dead(ctx, send(ctx, pooled.Conn.Conn(), statements))
+		return pooled.dead(ctx, r.send(ctx, pooled.Conn.Conn(), statements))
 	})
 }
 
 // send runs the statements on one connection.
-func send(ctx context.Context, conn *pgx.Conn, statements []*statement) error {
-	if len(statements) == 1 {
-		s := statements[0]
-		text, args := s.render(Postgres)
-		s.err = readAll(s, func() (pgx.Rows, error) { return conn.Query(ctx, text, args...) })
-		return s.err
+func (r *postgresRunner) send(ctx context.Context, conn *pgx.Conn, statements []*statement) error {
+	if len(statements) > 1 && !slices.ContainsFunc(statements, func(s *statement) bool { return s.replan }) {
+		return sendTogether(ctx, conn, statements)
 	}
+	for _, s := range statements {
+		text, args := s.render(Postgres)
+		if s.replan && r.prepares {
+			args = append([]any{pgx.QueryExecModeCacheDescribe}, args...)
+		}
+		if s.err = readAll(s, func() (pgx.Rows, error) { return conn.Query(ctx, text, args...) }); s.err != nil {
+			return s.err
+		}
+	}
+	return nil
+}
+
+// sendTogether runs the statements in one round trip.
+func sendTogether(ctx context.Context, conn *pgx.Conn, statements []*statement) error {
 	var batch pgx.Batch
 	for _, s := range statements {
 		text, args := s.render(Postgres)

@@ -3,6 +3,7 @@ package db
 import (
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"roster/models"
 )
@@ -87,12 +88,10 @@ func usersMatching(f *models.UserFilter) predicate {
 	add(texts("u.mobile_key", "u.mobile", f.Mobile)...)
 	add(flag("u.is_email_verified", f.IsEmailVerified)...)
 	add(flag("u.is_first_login", f.IsFirstLogin)...)
-	if f.Enabled != nil {
-		enabled := where("u.status = ?", models.StatusActive)
-		if !*f.Enabled {
-			enabled = not(enabled)
-		}
-		add(enabled)
+	if f.Enabled != nil && *f.Enabled {
+		add(oneOf("u.status", []models.UserStatus{models.StatusActive}))
+	} else if f.Enabled != nil {
+		add(oneOf("u.status", statusesBut(models.StatusActive)))
 	}
 	add(flag("u.account_non_expired", f.AccountNonExpired)...)
 	add(flag("u.account_non_locked", f.AccountNonLocked)...)
@@ -123,7 +122,11 @@ func flag(column string, wanted *bool) []predicate {
 	if wanted == nil {
 		return nil
 	}
-	return []predicate{where(column+" = ?", *wanted)}
+	// The value stands in the text, so that an index on one of the two can serve.
+	if *wanted {
+		return []predicate{where(column + " = TRUE")}
+	}
+	return []predicate{where(column + " = FALSE")}
 }
 
 func times(column string, f *models.DateTimeFilter) []predicate {
@@ -204,7 +207,12 @@ func texts(key, nullable string, f *models.StringFilter) []predicate {
 		parts = append(parts, startsWith(key, models.Fold(*f.StartsWith)))
 	}
 	if f.Contains != nil {
-		parts = append(parts, contains(key, models.Fold(*f.Contains)))
+		folded := models.Fold(*f.Contains)
+		parts = append(parts, contains(key, folded))
+		if strings.HasPrefix(key, "u.") {
+			// Each of the user's keys is part of this one, which has an index for it.
+			parts = append(parts, contains("u.search_key", folded))
+		}
 	}
 	if nullable == "" {
 		if f.IsNull != nil && *f.IsNull {
@@ -226,13 +234,36 @@ var likeEscaper = strings.NewReplacer("!", "!!", "%", "!%", "_", "!_")
 // 50,000 bytes. A longer text is looked for in a slower way.
 const maxPattern = 40_000
 
+// startsWith is a range and not a LIKE, so that an index serves whatever the
+// prefix: keys are compared byte by byte, which sorts them by code point.
 func startsWith(key, folded string) predicate {
-	pattern := likeEscaper.Replace(folded) + "%"
-	if len(pattern) > maxPattern {
-		return where("substr("+key+", 1, length(?)) = ?", folded, folded)
+	from := where(key+" >= ?", folded)
+	end := afterPrefix(folded)
+	if end == "" {
+		return from
 	}
-	return where(key+" LIKE ? ESCAPE '!'", pattern)
+	return all(from, where(key+" < ?", end))
 }
+
+// afterPrefix gives the least text that comes after every text with this
+// prefix; "" where there is none.
+func afterPrefix(prefix string) string {
+	runes := []rune(prefix)
+	for len(runes) > 0 && runes[len(runes)-1] == utf8.MaxRune {
+		runes = runes[:len(runes)-1]
+	}
+	if len(runes) == 0 {
+		return ""
+	}
+	last := &runes[len(runes)-1]
+	if *last++; *last == surrogateMin {
+		*last = surrogateMax + 1
+	}
+	return string(runes)
+}
+
+// The code points between these are no characters of their own.
+const surrogateMin, surrogateMax = 0xd800, 0xdfff
 
 func contains(key, folded string) predicate {
 	pattern := "%" + likeEscaper.Replace(folded) + "%"
@@ -254,9 +285,15 @@ func statuses(f *models.UserStatusFilter) []predicate {
 		parts = append(parts, oneOf("u.status", f.In))
 	}
 	if len(f.NotIn) > 0 {
-		parts = append(parts, not(oneOf("u.status", f.NotIn)))
+		parts = append(parts, oneOf("u.status", statusesBut(f.NotIn...)))
 	}
 	return parts
+}
+
+// statusesBut gives the other statuses: an index finds what a column is, not
+// what it is not.
+func statusesBut(excluded ...models.UserStatus) []models.UserStatus {
+	return slices.DeleteFunc(models.UserStatuses(), func(s models.UserStatus) bool { return slices.Contains(excluded, s) })
 }
 
 // subroles compares the code of the user's subrole. EXISTS, as a join could

@@ -46,6 +46,10 @@ func TestWalks(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine db.Engine) {
 		sets := datasets(t, engine)
 		t.Run("WhileNothingChanges", func(t *testing.T) { checkWalks(t, sets) })
+		t.Run("WithDeepPages", func(t *testing.T) {
+			defer db.SetDeepFrom(1)()
+			checkWalks(t, sets)
+		})
 		t.Run("WhileUsersComeAndGo", func(t *testing.T) { checkRestlessWalks(t, sets) })
 	})
 }

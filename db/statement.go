@@ -16,6 +16,9 @@ import (
 type statement struct {
 	text string
 	args []any
+	// replan has PostgreSQL plan the statement anew each time, as the best way to
+	// find a value depends on how many have it.
+	replan bool
 	// read takes the rows. Should the connection be lost, it is called again
 	// with the rows from another, and starts over.
 	read func(rows) error
@@ -89,8 +92,8 @@ func (db *DB) run(ctx context.Context, statements ...*statement) error {
 	}
 	events := make([]*bun.QueryEvent, len(statements))
 	for i, s := range statements {
-		text, _ := s.render(db.engine)
-		events[i] = &bun.QueryEvent{DB: db.read, Query: text, StartTime: time.Now()}
+		text, args := s.render(db.engine)
+		events[i] = &bun.QueryEvent{DB: db.read, Query: text, QueryArgs: args, StartTime: time.Now()}
 		for _, hook := range db.hooks {
 			ctx = hook.BeforeQuery(ctx, events[i])
 		}

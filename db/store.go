@@ -69,6 +69,7 @@ func (db *DB) Customers(ctx context.Context, scope models.Scope, query models.Cu
 	}
 	matching := all(customersMatching(query.Search), scoped(scope, "c.id"))
 	w := window(selectCustomers, matching, query.Window, []string{"c.name_key", "c.id"}, false, after, before, customerFields)
+	w.statement.replan = query.Search != ""
 	if err := db.run(ctx, w.statement); err != nil {
 		return nil, false, err
 	}
@@ -78,7 +79,7 @@ func (db *DB) Customers(ctx context.Context, scope models.Scope, query models.Cu
 
 // CountCustomers counts the customers whose name holds every word of search.
 func (db *DB) CountCustomers(ctx context.Context, scope models.Scope, search string) (int, error) {
-	return db.count(ctx, scope, "customers AS c", all(customersMatching(search), scoped(scope, "c.id")))
+	return db.count(ctx, scope, "count(*)", "customers AS c", all(customersMatching(search), scoped(scope, "c.id")))
 }
 
 // UsersByID gives the users with these ids.
@@ -107,14 +108,37 @@ func (db *DB) usersStatement(scope models.Scope, query models.UserQuery) (*windo
 	if err != nil {
 		return nil, err
 	}
-	columns := db.userColumns(query.Fields, query.Order.Field)
-	return window(columns.selectUsers(), usersOf(query.CustomerID, query.Filter, scope), query.Window,
-		append(orderColumns(query.Order.Field), "u.id"), query.Order.Direction == models.Descending, after, before, columns.fields), nil
+	list := listing{
+		columns:    db.userColumns(query.Fields, query.Order.Field),
+		matching:   usersOf(query.CustomerID, query.Filter, scope),
+		keys:       append(orderColumns(query.Order.Field), "u.id"),
+		descending: query.Order.Direction == models.Descending,
+		after:      after,
+		before:     before,
+	}
+	w := db.listUsers(list, scope, query)
+	w.statement.replan = query.Filter != nil
+	return w, nil
 }
 
-// CountUsers counts the users of a customer that the filter lets through.
-func (db *DB) CountUsers(ctx context.Context, scope models.Scope, customerID models.ID, filter *models.UserFilter) (int, error) {
-	return db.count(ctx, scope, "users AS u", usersOf(customerID, filter, scope))
+// listing is what the ways to read a window of users have in common.
+type listing struct {
+	columns       userColumnSet
+	matching      predicate
+	keys          []string
+	descending    bool
+	after, before []any
+}
+
+// listUsers makes the statement of the way that is the quickest.
+func (db *DB) listUsers(l listing, scope models.Scope, query models.UserQuery) *windowStatement[models.User] {
+	if statuses, ok := statusesLetThrough(query.Filter); ok && query.Window.Offset >= deepFrom {
+		return deepUsers(l, scope, query, statuses)
+	}
+	if probes := probes(query, query.Filter); len(probes) > 0 {
+		return probedUsers(l, query.Window, probes)
+	}
+	return window(l.columns.selectUsers(), l.matching, query.Window, l.keys, l.descending, l.after, l.before, l.columns.fields)
 }
 
 // Subroles gives all subroles of a customer, sorted by code.
@@ -255,6 +279,33 @@ func first[T any](found []*T, err error) (*T, error) {
 	return found[0], nil
 }
 
+// between holds for the rows between two places of an order.
+func between(columns []string, descending bool, after, before []any) predicate {
+	place := "(" + strings.Join(columns, ", ") + ")"
+	values := "(?" + strings.Repeat(", ?", len(columns)-1) + ")"
+	beyond, short := " > ", " < "
+	if descending {
+		beyond, short = short, beyond
+	}
+	var parts []predicate
+	if after != nil {
+		parts = append(parts, where(place+beyond+values, after...))
+	}
+	if before != nil {
+		parts = append(parts, where(place+short+values, before...))
+	}
+	return all(parts...)
+}
+
+// ordered gives what follows ORDER BY.
+func ordered(columns []string, descending bool) string {
+	direction := " ASC"
+	if descending {
+		direction = " DESC"
+	}
+	return strings.Join(columns, direction+", ") + direction
+}
+
 // windowStatement is the statement for one window of a list.
 type windowStatement[T any] struct {
 	statement *statement
@@ -266,30 +317,14 @@ type windowStatement[T any] struct {
 // of columns. All columns run in one direction, so an index serves both ways and
 // a row-value comparison finds the place of a cursor at the same cost anywhere.
 func window[T any](text string, matching predicate, w models.Window, columns []string, descending bool, after, before []any, fields func(*T) []any) *windowStatement[T] {
-	place := "(" + strings.Join(columns, ", ") + ")"
-	values := "(?" + strings.Repeat(", ?", len(columns)-1) + ")"
-	beyond, short := " > ", " < "
-	if descending {
-		beyond, short = short, beyond
-	}
-	parts := []predicate{matching}
-	if after != nil {
-		parts = append(parts, where(place+beyond+values, after...))
-	}
-	if before != nil {
-		parts = append(parts, where(place+short+values, before...))
-	}
-	direction := " ASC"
-	if descending != w.Backward {
-		direction = " DESC"
-	}
+	matching = all(matching, between(columns, descending, after, before))
 	// One row more than asked for tells whether there are more. The limit is a part
 	// of the text: PostgreSQL expects a limit that it does not know to be a tenth of
 	// all rows, and would plan the statement anew each time, which takes longer
 	// than running it.
-	tail := " ORDER BY " + strings.Join(columns, direction+", ") + direction + " LIMIT " + strconv.Itoa(w.Size+1)
+	tail := " ORDER BY " + ordered(columns, descending != w.Backward) + " LIMIT " + strconv.Itoa(w.Size+1)
 	read, found := collect(fields)
-	s := selected(text, all(parts...), tail, read)
+	s := selected(text, matching, tail, read)
 	if w.Offset > 0 {
 		s.text += " OFFSET ?"
 		s.args = append(s.args, w.Offset)
@@ -308,15 +343,4 @@ func (s *windowStatement[T]) rows() (found []*T, more bool) {
 		slices.Reverse(found)
 	}
 	return found, more
-}
-
-func (db *DB) count(ctx context.Context, scope models.Scope, table string, matching predicate) (int, error) {
-	if scope.Empty() {
-		return 0, nil
-	}
-	found, err := first(find(ctx, db, "SELECT count(*) FROM "+table, matching, "", func(n *int64) []any { return []any{n} }))
-	if err != nil {
-		return 0, err
-	}
-	return int(*found), nil
 }

@@ -12,8 +12,14 @@ import (
 
 // Counter counts the statements that run on a database and keeps their text.
 type Counter struct {
-	mu         sync.Mutex
-	statements []string
+	mu   sync.Mutex
+	seen []Statement
+}
+
+// Statement is a statement that ran, with the arguments of its placeholders.
+type Statement struct {
+	Text string
+	Args []any
 }
 
 // Count has every statement of the database counted from now on. It must not be
@@ -28,7 +34,7 @@ func Count(counted *db.DB) *Counter {
 func (c *Counter) N() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.statements)
+	return len(c.seen)
 }
 
 // Statements gives the text of the statements since the last [Counter.Reset], in
@@ -36,21 +42,33 @@ func (c *Counter) N() int {
 func (c *Counter) Statements() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.Clone(c.statements)
+	texts := make([]string, len(c.seen))
+	for i, statement := range c.seen {
+		texts[i] = statement.Text
+	}
+	return texts
+}
+
+// Seen gives the statements since the last [Counter.Reset] with their arguments,
+// in the order in which they began.
+func (c *Counter) Seen() []Statement {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.seen)
 }
 
 // Reset forgets all statements.
 func (c *Counter) Reset() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.statements = nil
+	c.seen = nil
 }
 
 // BeforeQuery records a statement. It is called by bun.
 func (c *Counter) BeforeQuery(ctx context.Context, event *bun.QueryEvent) context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.statements = append(c.statements, event.Query)
+	c.seen = append(c.seen, Statement{event.Query, event.QueryArgs})
 	return ctx
 }
 

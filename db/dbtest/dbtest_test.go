@@ -35,7 +35,7 @@ func TestEach(t *testing.T) {
 		if want := len(data.UsersOf(data.Customers[0].ID)); n != want {
 			t.Errorf("%d users, want %d", n, want)
 		}
-		if counter.N() != 1 || !strings.Contains(counter.Statements()[0], "count(*)") {
+		if counter.N() != 1 || !strings.Contains(counter.Statements()[0], "user_counts") {
 			t.Errorf("the statements are %q, want the one that counts", counter.Statements())
 		}
 		counter.Reset()

@@ -1,0 +1,245 @@
+package db_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/uptrace/bun"
+
+	"roster/db"
+	"roster/db/dbtest"
+	"roster/models"
+)
+
+// total is how many users a customer has in a status.
+type total struct {
+	CustomerID models.ID         `bun:"customer_id"`
+	Status     models.UserStatus `bun:"status"`
+	Users      int               `bun:"users"`
+}
+
+// checkCounters compares the counters with the users that there are.
+func checkCounters(t *testing.T, conn bun.IDB, when string) {
+	t.Helper()
+	var want, got []total
+	if err := conn.NewRaw("SELECT customer_id, status, count(*) AS users FROM users GROUP BY customer_id, status ORDER BY 1, 2").Scan(t.Context(), &want); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.NewRaw("SELECT customer_id, status, CAST(sum(users) AS bigint) AS users FROM user_counts GROUP BY customer_id, status HAVING sum(users) <> 0 ORDER BY 1, 2").Scan(t.Context(), &got); err != nil {
+		t.Fatal(err)
+	}
+	checkDiff(t, "the counters "+when, want, got)
+}
+
+// randomWrites are statements that add, change and remove a few users of any
+// customer, some of them several users or none.
+func randomWrites(r *rand.Rand, data *dbtest.Data, writer, n int) (statements []string) {
+	id := func() models.ID { return data.Customers[r.IntN(len(data.Customers))].ID }
+	status := func() models.UserStatus { return models.UserStatuses()[r.IntN(3)] }
+	some := fmt.Sprintf("number %% 7 = %d AND number / 1000 = %d", r.IntN(7), writer)
+	for i := range n {
+		number := writer*1000 + i
+		insert := fmt.Sprintf(`INSERT INTO users (id, number, customer_id, first_name, last_name, email, status, is_email_verified, is_first_login,
+			account_non_expired, account_non_locked, credentials_non_expired, created_at, updated_at,
+			username_key, first_name_key, last_name_key, email_key, mobile_key, search_key)
+			VALUES ('%08d-0000-4000-8000-0000000000ff', %d, '%s', '', '', '', '%s', TRUE, TRUE, TRUE, TRUE, TRUE,
+			'2024-02-12 14:16:49+00:00', '2024-02-12 14:16:49+00:00', '', '', '', '', '', '')`, number, number, id(), status())
+		switch r.IntN(8) {
+		case 0:
+			statements = append(statements, fmt.Sprintf("UPDATE users SET status = '%s' WHERE %s", status(), some))
+		case 1:
+			statements = append(statements, fmt.Sprintf("UPDATE users SET customer_id = '%s', subrole_id = NULL WHERE %s", id(), some))
+		case 2:
+			statements = append(statements, "UPDATE users SET user_type = 'X', status = status WHERE "+some)
+		case 3:
+			statements = append(statements, "DELETE FROM users WHERE "+some)
+		case 4:
+			// The same user again, as an import writes one.
+			statements = append(statements, insert, insert+fmt.Sprintf(" ON CONFLICT (id) DO UPDATE SET status = '%s'", status()))
+		default:
+			statements = append(statements, insert)
+		}
+	}
+	return statements
+}
+
+// TestCounters holds that the counters are right whatever is written, and
+// whatever of it is taken back.
+func TestCounters(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, store *db.DB) {
+		data := dbtest.Users(40, 21)
+		conn := dbtest.Connect(t, store)
+		dbtest.Write(t, conn, data)
+		checkCounters(t, conn, "after the first users")
+		seed := rand.Uint64()
+		t.Log("seed", seed)
+		r := rand.New(rand.NewPCG(seed, 0))
+		for writer := range 20 {
+			tx, err := conn.BeginTx(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, statement := range randomWrites(r, data, 2+writer, 15) {
+				if _, err := tx.ExecContext(t.Context(), statement); err != nil {
+					t.Fatalf("%s: %v", statement, err)
+				}
+			}
+			end := tx.Commit
+			if r.IntN(3) == 0 {
+				end = tx.Rollback
+			}
+			if err := end(); err != nil {
+				t.Fatal(err)
+			}
+			checkCounters(t, conn, "after random writes")
+		}
+		for _, table := range []string{"user_authorities", "legacy_credentials", "users"} {
+			if _, err := conn.ExecContext(t.Context(), "DELETE FROM "+table); err != nil {
+				t.Fatal(err)
+			}
+		}
+		checkCounters(t, conn, "when all are gone")
+		// The counters are in nobody's way.
+		for _, table := range []string{"subroles", "customers"} {
+			if _, err := conn.ExecContext(t.Context(), "DELETE FROM "+table); err != nil {
+				t.Fatal(err)
+			}
+		}
+		checkCounters(t, conn, "without customers")
+	})
+}
+
+// TestCountersOfManyWriters has writers change the users of the same customers
+// at once, in transactions that touch them in different orders. None waits for
+// another, so none can be part of a deadlock.
+func TestCountersOfManyWriters(t *testing.T) {
+	url := dbtest.URL(t, db.Postgres)
+	data := dbtest.Users(40, 22)
+	conn := dbtest.ConnectURL(t, url)
+	dbtest.Write(t, conn, data)
+	var done sync.WaitGroup
+	for writer := range 8 {
+		conn := dbtest.ConnectURL(t, url)
+		r := rand.New(rand.NewPCG(uint64(writer), 1))
+		done.Go(func() {
+			for round := range 10 {
+				err := conn.RunInTx(t.Context(), nil, func(ctx context.Context, tx bun.Tx) error {
+					for _, statement := range randomWrites(r, data, 100*(writer+1)+round, 10) {
+						if _, err := tx.ExecContext(ctx, statement); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	done.Wait()
+	checkCounters(t, conn, "after eight writers at once")
+	if _, err := conn.ExecContext(t.Context(), "TRUNCATE users CASCADE"); err != nil {
+		t.Fatal(err)
+	}
+	checkCounters(t, conn, "after TRUNCATE")
+}
+
+// TestCountersOfAWriterWithFewRights holds that who may write users need not be
+// allowed to write counters, and cannot put a table of its own in their place.
+func TestCountersOfAWriterWithFewRights(t *testing.T) {
+	conn := dbtest.ConnectURL(t, dbtest.URL(t, db.Postgres))
+	data := dbtest.Users(10, 23)
+	dbtest.Write(t, conn, data)
+	tx, err := conn.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	for _, statement := range []string{
+		"CREATE ROLE roster_test_writer", "GRANT SELECT, UPDATE ON users TO roster_test_writer", "SET LOCAL ROLE roster_test_writer",
+		"CREATE TEMPORARY TABLE user_counts (customer_id uuid, status text, part bigint, users bigint)",
+		"UPDATE users SET status = 'INVITED'", "DROP TABLE pg_temp.user_counts", "RESET ROLE",
+	} {
+		if _, err := tx.ExecContext(t.Context(), statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+	checkCounters(t, tx, "after the other's update")
+}
+
+// TestMigrationCountsTheUsersThatAreThere runs the migrations by hand, with
+// users written between them.
+func TestMigrationCountsTheUsersThatAreThere(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine db.Engine) {
+		conn := dbtest.ConnectURL(t, dbtest.Empty(t, engine))
+		for _, name := range migrationNames(t, engine) {
+			files, _ := os.ReadDir(path.Join("migrations", string(engine)))
+			file := files[slices.IndexFunc(files, func(f os.DirEntry) bool { return strings.HasPrefix(f.Name(), name) })].Name()
+			text, err := os.ReadFile(path.Join("migrations", string(engine), file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := conn.ExecContext(t.Context(), string(text)); err != nil {
+				t.Fatalf("%s: %v", file, err)
+			}
+			if name == "0001" {
+				dbtest.Write(t, conn, dbtest.Users(30, 24))
+			}
+		}
+		checkCounters(t, conn, "after the migrations")
+	})
+}
+
+// TestCountsOfStatuses holds that a count is taken from the counters when the
+// filter looks at the status only, and is the same as that of the users.
+func TestCountsOfStatuses(t *testing.T) {
+	type filter = models.UserFilter
+	active, invited := models.StatusActive, models.StatusInvited
+	status := func(f models.UserStatusFilter) *filter { return &filter{Status: &f} }
+	counted := map[string]*filter{
+		"None": nil, "Empty": {}, "Eq": status(models.UserStatusFilter{Eq: &active}),
+		"In":         status(models.UserStatusFilter{In: []models.UserStatus{active, invited}}),
+		"InNothing":  status(models.UserStatusFilter{In: []models.UserStatus{}}),
+		"NotIn":      status(models.UserStatusFilter{NotIn: []models.UserStatus{active}}),
+		"NotInAny":   status(models.UserStatusFilter{NotIn: models.UserStatuses()}),
+		"Enabled":    {Enabled: new(true)},
+		"NotEnabled": {Enabled: new(false), Status: &models.UserStatusFilter{NotIn: []models.UserStatus{invited}}},
+		"Nested":     {And: []*filter{{Not: &filter{Enabled: new(true)}}, nil}, Or: []*filter{status(models.UserStatusFilter{Eq: &invited}), {Enabled: new(true)}}},
+		"OrNothing":  {Or: []*filter{}},
+	}
+	others := map[string]*filter{
+		"Search":       {Search: new("")},
+		"StatusAndBut": {Enabled: new(true), IsFirstLogin: new(true)},
+		"Inside":       {Or: []*filter{{Enabled: new(true)}, {Not: &filter{Mobile: &models.StringFilter{IsNull: new(true)}}}}},
+	}
+	data := dbtest.Users(60, 25)
+	customer := data.Customers[0].ID
+	dbtest.Each(t, func(t *testing.T, store *db.DB) {
+		dbtest.Fill(t, store, data)
+		counter := dbtest.Count(store)
+		check := func(name string, f *filter, table string) {
+			counter.Reset()
+			n, err := store.CountUsers(t.Context(), everything, customer, f)
+			if want := len(selected(data, customer, f, models.DefaultUserOrder())); err != nil || n != want {
+				t.Errorf("%s: %d users, want %d, error %v", name, n, want, err)
+			}
+			if counter.N() != 1 || !strings.Contains(counter.Statements()[0], table) {
+				t.Errorf("%s: the statements are %q, want one of %s", name, counter.Statements(), table)
+			}
+		}
+		for name, f := range counted {
+			check(name, f, "user_counts")
+		}
+		for name, f := range others {
+			check(name, f, "FROM users ")
+		}
+	})
+}
