@@ -10,7 +10,6 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"roster/auth"
 	"roster/db"
 	"roster/graph"
 )
@@ -45,6 +44,7 @@ type tokenSettings struct {
 	JWKSURL          string `name:"jwt-jwks-url" env:"ROSTER_JWT_JWKS_URL" placeholder:"URL" help:"Address of a JSON Web Key Set with the public keys of tokens."`
 	CustomerClaim    string `name:"jwt-customer-claim" env:"ROSTER_JWT_CUSTOMER_CLAIM" default:"customer_id" placeholder:"PATH" help:"Dotted path of the claim that names the caller's customers."`
 	AuthoritiesClaim string `name:"jwt-authorities-claim" env:"ROSTER_JWT_AUTHORITIES_CLAIM" default:"authorities" placeholder:"PATH" help:"Dotted path of the claim that lists the caller's authorities."`
+	IssuersFile      string `name:"jwt-issuers" env:"ROSTER_JWT_ISSUERS" placeholder:"FILE" help:"JSON file with several issuers, each with a key and an audience of its own, in place of the one that the other flags describe."`
 }
 
 // serverSettings are what every server has, the demo included.
@@ -140,29 +140,6 @@ func (s *serverSettings) database(readOnly bool) db.Options {
 
 // databaseConnections is how many connections to the database are used at once.
 const databaseConnections = 16
-
-// issuer gives the one issuer that the settings describe.
-func (s *tokenSettings) issuer() (auth.Issuer, error) {
-	issuer := auth.Issuer{
-		Name:             s.Issuer,
-		Audience:         s.Audience,
-		Secret:           []byte(s.Secret),
-		JWKSURL:          s.JWKSURL,
-		CustomerClaim:    s.CustomerClaim,
-		AuthoritiesClaim: s.AuthoritiesClaim,
-	}
-	if s.PublicKeyFile != "" {
-		pem, err := os.ReadFile(s.PublicKeyFile)
-		if err != nil {
-			return issuer, fmt.Errorf("--jwt-public-key-file: %w", err)
-		}
-		if len(pem) == 0 {
-			return issuer, fmt.Errorf("--jwt-public-key-file: %s is empty; a PEM file is expected", s.PublicKeyFile)
-		}
-		issuer.PublicKeyPEM = pem
-	}
-	return issuer, nil
-}
 
 // errHelp means that help was printed and nothing else is to be done.
 var errHelp = errors.New("help was printed")
