@@ -57,7 +57,7 @@ type serverSettings struct {
 	LegacyCredentials     bool          `env:"ROSTER_LEGACY_CREDENTIALS" help:"Show accessToken and vcsPassword in the Testinium endpoint."`
 	LegacyDeprecatedSince time.Time     `env:"ROSTER_LEGACY_DEPRECATED_SINCE" format:"2006-01-02" placeholder:"DATE" help:"Announce with every answer of the legacy endpoints that they are deprecated since this day, such as 2026-12-31."`
 	CORSOrigins           []string      `name:"cors-origin" env:"ROSTER_CORS_ORIGIN" placeholder:"ORIGIN" help:"An origin whose scripts may call from a browser, or *. Can be repeated."`
-	RequestTimeout        time.Duration `env:"ROSTER_REQUEST_TIMEOUT" default:"10s" placeholder:"TIME" help:"The longest that one answer may take."`
+	RequestTimeout        time.Duration `env:"ROSTER_REQUEST_TIMEOUT" default:"4s" placeholder:"TIME" help:"The longest that one answer may take."`
 	DrainDelay            time.Duration `env:"ROSTER_DRAIN_DELAY" default:"0s" placeholder:"TIME" help:"How long to go on accepting requests after /readyz began to fail: what a load balancer takes to notice."`
 	GraceTime             time.Duration `env:"ROSTER_GRACE_TIME" default:"10s" placeholder:"TIME" help:"How long running requests may take to end when the server stops."`
 	MaxConcurrent         int           `env:"ROSTER_MAX_CONCURRENT" default:"0" placeholder:"N" help:"The most GraphQL documents that run at once, those of the legacy endpoints included; 0 suits the machine. As many wait, and what comes beyond is refused with 503."`

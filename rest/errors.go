@@ -149,6 +149,7 @@ var owed = map[int]map[string]string{
 	http.StatusUnauthorized:       {"WWW-Authenticate": "Bearer"},
 	http.StatusTooManyRequests:    {"Retry-After": "1"},
 	http.StatusServiceUnavailable: {"Retry-After": "1"},
+	http.StatusGatewayTimeout:     {"Retry-After": "1"},
 }
 
 // logFailure tells the log of a failure on this side by code and type. The text
