@@ -146,7 +146,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 		return errors.Join(err, listener.Close())
 	}
 	defer stopAdmin()
-	busy := newBusyConnections()
+	busy, limit := newBusyConnections(), newConnectionLimit(s.settings.MaxConnections)
 	server := &http.Server{
 		Handler:           s.routes(),
 		ReadHeaderTimeout: min(5*time.Second, s.settings.RequestTimeout),
@@ -154,7 +154,10 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-		ConnState:         busy.note,
+		ConnState: func(connection net.Conn, state http.ConnState) {
+			busy.note(connection, state)
+			limit.note(connection, state)
+		},
 	}
 	serve := server.Serve
 	if s.certificate != nil {
