@@ -153,6 +153,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 		ReadTimeout:       s.settings.RequestTimeout,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    maxHeaderBytes,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: max(minStreams, cap(s.admission.places))},
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		ConnState: func(connection net.Conn, state http.ConnState) {
 			busy.note(connection, state)
@@ -180,6 +181,11 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	defer cancel()
 	return stop(grace, server, serve, listener, busy)
 }
+
+// minStreams is how many requests one connection of HTTP/2 may have at once, or as
+// many as there are places for documents. Most of the memory for a client that
+// begins and gives up requests as fast as it can is for these.
+const minStreams = 16
 
 // maxHeaderBytes is room for a token of 8 KiB and what browsers add.
 const maxHeaderBytes = 16 << 10
