@@ -30,7 +30,7 @@ func TestConnectionLimit(t *testing.T) {
 	}
 	healthy := func(connection net.Conn) {
 		t.Helper()
-		fmt.Fprint(connection, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+		fmt.Fprintf(connection, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
 		if _, err := http.ReadResponse(bufio.NewReader(connection), nil); err != nil {
 			t.Fatal(err)
 		}
