@@ -56,7 +56,7 @@ func TestOverloadIsRefusedAndPasses(t *testing.T) {
 			<-gate.entered
 			<-gate.entered
 			// Those that wait do so for a moment only, so the test waits in their stead.
-			server.admission.waiting.Add(2)
+			server.admission.waiting.Add(server.admission.queue)
 			body, sending := io.Pipe()
 			request, err := http.NewRequestWithContext(t.Context(), at.method, server.url+at.path, body)
 			if err != nil {
@@ -78,7 +78,7 @@ func TestOverloadIsRefusedAndPasses(t *testing.T) {
 					t.Errorf("%s: %d", path, status)
 				}
 			}
-			server.admission.waiting.Add(-2)
+			server.admission.waiting.Add(-server.admission.queue)
 
 			// One that finds no place in time is refused like one that cannot wait.
 			if status, _, text := server.ask(t, at, token); status != 503 || !strings.Contains(text, at.code[models.CodeUnavailable]) {

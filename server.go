@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,7 +76,7 @@ func newServer(settings *serverSettings, verifier *auth.Verifier, database *db.D
 	if err != nil {
 		return nil, err
 	}
-	admission := newAdmission(settings.MaxConcurrent)
+	admission := newAdmission(cmp.Or(settings.MaxConcurrent, suitablePlaces(database.Engine())))
 	return &server{
 		settings:  settings,
 		log:       log,

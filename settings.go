@@ -60,7 +60,7 @@ type serverSettings struct {
 	RequestTimeout        time.Duration `env:"ROSTER_REQUEST_TIMEOUT" default:"4s" placeholder:"TIME" help:"The longest that one answer may take."`
 	DrainDelay            time.Duration `env:"ROSTER_DRAIN_DELAY" default:"0s" placeholder:"TIME" help:"How long to go on accepting requests after /readyz began to fail: what a load balancer takes to notice."`
 	GraceTime             time.Duration `env:"ROSTER_GRACE_TIME" default:"10s" placeholder:"TIME" help:"How long running requests may take to end when the server stops."`
-	MaxConcurrent         int           `env:"ROSTER_MAX_CONCURRENT" default:"0" placeholder:"N" help:"The most GraphQL documents that run at once, those of the legacy endpoints included; 0 suits the machine. As many wait, and what comes beyond is refused with 503."`
+	MaxConcurrent         int           `env:"ROSTER_MAX_CONCURRENT" default:"0" placeholder:"N" help:"The most GraphQL documents that run at once, those of the legacy endpoints included; 0 suits the machine. Some wait, and what comes beyond is refused with 503."`
 	MaxConnections        int           `env:"ROSTER_MAX_CONNECTIONS" default:"500" placeholder:"N" help:"The most connections at once. One more closes the one that has been without a request for longest."`
 	RateLimit             float64       `env:"ROSTER_RATE_LIMIT" default:"0" placeholder:"N" help:"How many requests per second one caller, the sub of a token, may make; 0 is no limit."`
 	RateBurst             int           `env:"ROSTER_RATE_BURST" default:"0" placeholder:"N" help:"How many requests a caller may make at once after a pause; 0 is what --rate-limit allows in a second."`
