@@ -2,6 +2,7 @@
 .DEFAULT_GOAL := help
 
 GOLANGCI_VERSION := v2.15.0
+FUZZTIME := 20s
 
 .PHONY: help
 help: ## List the targets
@@ -27,6 +28,13 @@ test: ## Run the tests; those for PostgreSQL and Chromium are skipped where thes
 test-all: ## Run the tests with the race detector, and fail where PostgreSQL or Chromium is missing
 	@# One package at a time: some stop, kill and overload real servers, and want the machine.
 	REQUIRE_POSTGRES=1 REQUIRE_CHROMIUM=1 go test -race -shuffle=on -timeout 25m -p 1 ./...
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (20s); what it finds is kept in testdata/fuzz
+	@set -e; for target in $$(grep -ro '^func Fuzz[A-Za-z0-9]*' --include='*_test.go' . | sed 's|/[^/]*:func |:|'); do \
+		echo "$$target"; \
+		go test -run '^$$' -fuzz "^$${target#*:}$$" -fuzztime $(FUZZTIME) "$${target%%:*}"; \
+	done
 
 .PHONY: bench
 bench: ## Measure against a hand-written server and PostGraphile (Linux, PostgreSQL, npm; a quarter of an hour)

@@ -47,7 +47,7 @@ func harmless(id string) bool {
 func (s *server) record(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began, end := time.Now(), s.metrics.begin()
-		recorder := &statusRecorder{ResponseWriter: w, status: http.StatusOK, patience: s.settings.RequestTimeout, leaving: s.draining.Load}
+		recorder := &statusRecorder{ResponseWriter: w, status: http.StatusOK, patience: readTime, leaving: s.draining.Load}
 		defer func() {
 			took := time.Since(began)
 			end(r.Pattern, recorder.status, took)
@@ -81,6 +81,10 @@ type statusRecorder struct {
 	// leaving tells that the server is stopping; nil is never.
 	leaving func() bool
 }
+
+// readTime is how long a client may take to read one part of an answer. It is
+// longer than a request may take, as those who work on a stream pause in it.
+const readTime = 10 * time.Second
 
 // partSize is how much of an answer has a time limit of its own, so that a slow
 // client that does read can have as large an answer as any.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
+	"roster/db"
 	"roster/graph"
 	"roster/models"
 	"roster/rest"
@@ -30,6 +31,7 @@ import (
 // pages only.
 type admission struct {
 	places  chan struct{}
+	queue   int64 // the most that wait
 	maxWait time.Duration
 	waiting atomic.Int64
 	refused atomic.Int64
@@ -40,20 +42,30 @@ type admission struct {
 // some hundredths of a second.
 const maxWait = time.Second
 
-// newAdmission makes one for so many documents at once; 0 takes a number that
-// suits the machine. As many may wait.
+// together is how many documents may run or wait at least. So many are answered
+// before anybody has waited for long.
+const together = 32
+
+// newAdmission makes one for so many documents at once. As many may wait, or
+// more where few run.
 func newAdmission(places int) *admission {
-	if places == 0 {
-		// More than there are connections to the database would wait there. On a
-		// large machine it is twice the processors, as a document spends about half
-		// of its time outside the database.
-		places = max(databaseConnections, 2*runtime.GOMAXPROCS(0))
+	return &admission{places: make(chan struct{}, places), queue: int64(max(places, together-places)), maxWait: maxWait}
+}
+
+// suitablePlaces is how many documents run at once on this machine when nothing
+// else is set. A document on SQLite is work for a processor and nothing else:
+// more at once would only take turns, and keep those waiting that are to be
+// refused. One on PostgreSQL spends about half of its time there; more of them
+// than there are connections would wait for one of those.
+func suitablePlaces(engine db.Engine) int {
+	if engine == db.SQLite {
+		return runtime.GOMAXPROCS(0)
 	}
-	return &admission{places: make(chan struct{}, places), maxWait: maxWait}
+	return max(databaseConnections, 2*runtime.GOMAXPROCS(0))
 }
 
 // full reports whether as many wait as may.
-func (a *admission) full() bool { return a.waiting.Load() >= int64(cap(a.places)) }
+func (a *admission) full() bool { return a.waiting.Load() >= a.queue }
 
 func (a *admission) refusal() error {
 	a.refused.Add(1)

@@ -3,13 +3,16 @@ package main
 import (
 	"context"
 	"io"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"roster/graph"
 	"roster/models"
+	"roster/rest"
 )
 
 // gate holds up every page of users until it is opened.
@@ -53,7 +56,7 @@ func TestOverloadIsRefusedAndPasses(t *testing.T) {
 			<-gate.entered
 			<-gate.entered
 			// Those that wait do so for a moment only, so the test waits in their stead.
-			server.admission.waiting.Add(2)
+			server.admission.waiting.Add(server.admission.queue)
 			body, sending := io.Pipe()
 			request, err := http.NewRequestWithContext(t.Context(), at.method, server.url+at.path, body)
 			if err != nil {
@@ -75,7 +78,7 @@ func TestOverloadIsRefusedAndPasses(t *testing.T) {
 					t.Errorf("%s: %d", path, status)
 				}
 			}
-			server.admission.waiting.Add(-2)
+			server.admission.waiting.Add(-server.admission.queue)
 
 			// One that finds no place in time is refused like one that cannot wait.
 			if status, _, text := server.ask(t, at, token); status != 503 || !strings.Contains(text, at.code[models.CodeUnavailable]) {
@@ -165,6 +168,33 @@ func TestStreamsAreNotCutByOverload(t *testing.T) {
 	executor.admission.leave()
 	if answer := <-second; len(answer.Errors) > 0 {
 		t.Errorf("the second page: %v", answer.Errors)
+	}
+}
+
+// Refusing costs no line in the log for errors, in which those of a database that
+// is away would be lost.
+func TestRefusalsAreNoErrorsInTheLog(t *testing.T) {
+	var log lockedBuffer
+	logger := slog.New(slog.NewTextHandler(&log, nil))
+	anyone := func(refuse) func(http.Handler) http.Handler {
+		return func(next http.Handler) http.Handler { return next }
+	}
+	graphQL := graph.NewHandler(graph.NewExecutor(nil, logger, graph.Settings{}), 1)
+	for name, refuse := range map[string]refuse{
+		"GraphQL":   graphQL.Refuse,
+		"Worth":     rest.NewWorth(rest.Config{Log: logger, Authenticate: anyone}).Refuse,
+		"Testinium": rest.NewTestinium(rest.Config{Log: logger, Authenticate: anyone}).Refuse,
+	} {
+		for _, err := range []error{newAdmission(1).refusal(), models.Errorf(models.CodeRateLimited, "Too many.")} {
+			refuse(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil), err)
+			if log.String() != "" {
+				t.Fatalf("%s: %v is in the log: %s", name, err, log.String())
+			}
+		}
+	}
+	graphQL.Refuse(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil), &models.Error{Code: models.CodeUnavailable, Err: io.EOF})
+	if !strings.Contains(log.String(), "level=ERROR") {
+		t.Error("a database that is away is not in the log")
 	}
 }
 

@@ -25,7 +25,7 @@ type serveCommand struct {
 // Run serves until ctx is done. Whatever is wrong with the settings or the
 // database is said before anything listens.
 func (c *serveCommand) Run(ctx context.Context, p *process) (err error) {
-	issuer, err := c.issuer()
+	issuers, err := c.issuers()
 	if err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func (c *serveCommand) Run(ctx context.Context, p *process) (err error) {
 	// Background work of the server must have ended when Run returns.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	verifier, err := auth.NewVerifier(ctx, log, issuer)
+	verifier, err := auth.NewVerifier(ctx, log, issuers...)
 	if err != nil {
 		return err
 	}

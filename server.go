@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +13,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -76,7 +76,7 @@ func newServer(settings *serverSettings, verifier *auth.Verifier, database *db.D
 	if err != nil {
 		return nil, err
 	}
-	admission := newAdmission(settings.MaxConcurrent)
+	admission := newAdmission(cmp.Or(settings.MaxConcurrent, suitablePlaces(database.Engine())))
 	return &server{
 		settings:  settings,
 		log:       log,
@@ -147,15 +147,19 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 		return errors.Join(err, listener.Close())
 	}
 	defer stopAdmin()
-	busy := newBusyConnections()
+	busy, limit := newBusyConnections(), newConnectionLimit(s.settings.MaxConnections)
 	server := &http.Server{
 		Handler:           s.routes(),
 		ReadHeaderTimeout: min(5*time.Second, s.settings.RequestTimeout),
 		ReadTimeout:       s.settings.RequestTimeout,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    maxHeaderBytes,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: max(minStreams, cap(s.admission.places))},
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-		ConnState:         busy.note,
+		ConnState: func(connection net.Conn, state http.ConnState) {
+			busy.note(connection, state)
+			limit.note(connection, state)
+		},
 	}
 	serve := server.Serve
 	if s.certificate != nil {
@@ -179,103 +183,10 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	return stop(grace, server, serve, listener, busy)
 }
 
-// stop ends a server whose answers ask their clients to go elsewhere. Shutdown
-// alone would lose requests, as it does not answer what arrives after it was
-// called: on a connection that was just accepted, or on one that looked idle
-// while a request was on its way. So it comes last. First the listener stays open
-// for a moment, while clients come back on new connections and learn from /readyz
-// and from every answer that the server is stopping. Then it is closed, and what
-// has been accepted is answered.
-func stop(ctx context.Context, server *http.Server, serve func(net.Listener) error, listener net.Listener, busy *busyConnections) error {
-	linger, cancel := context.WithTimeout(ctx, lingerTime)
-	defer cancel()
-	busy.waitForNone(linger)
-	waiting, closing := stopListening(listener)
-	_ = serve(&connections{waiting, listener.Addr()}) // ends with io.EOF
-	busy.waitForNone(ctx)
-	if err := server.Shutdown(ctx); err != nil && ctx.Err() != nil {
-		return errors.Join(errors.New("requests were still running when the grace time was over"), server.Close())
-	}
-	return closing
-}
-
-const (
-	// lingerTime is how long the listener stays open at most for clients that
-	// never stop coming.
-	lingerTime = 2 * time.Second
-	// quietTime is how long nothing must have come before nothing is expected.
-	quietTime = 100 * time.Millisecond
-)
-
-// connections is a listener that has these connections and no more.
-type connections struct {
-	waiting []net.Conn
-	addr    net.Addr
-}
-
-// Accept gives the next connection, and io.EOF when there is none.
-func (c *connections) Accept() (net.Conn, error) {
-	if len(c.waiting) == 0 {
-		return nil, io.EOF
-	}
-	next := c.waiting[0]
-	c.waiting = c.waiting[1:]
-	return next, nil
-}
-
-// Close does nothing: the connections have been given away.
-func (c *connections) Close() error { return nil }
-
-// Addr is the address that the connections were made to.
-func (c *connections) Addr() net.Addr { return c.addr }
-
-// busyConnections are those with a request on them, or about to have their first.
-type busyConnections struct {
-	mu      sync.Mutex
-	busy    map[net.Conn]bool
-	changed time.Time
-}
-
-func newBusyConnections() *busyConnections { return &busyConnections{busy: map[net.Conn]bool{}} }
-
-// note follows the connections; it is the ConnState of an http.Server.
-func (b *busyConnections) note(connection net.Conn, state http.ConnState) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.changed = time.Now()
-	switch state {
-	case http.StateNew, http.StateActive:
-		b.busy[connection] = true
-	case http.StateIdle, http.StateClosed, http.StateHijacked:
-		delete(b.busy, connection)
-	}
-}
-
-// quiet tells for how long no connection has been busy.
-func (b *busyConnections) quiet() time.Duration {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.busy) > 0 {
-		return 0
-	}
-	return time.Since(b.changed)
-}
-
-// waitForNone waits until all has been quiet for a moment, or ctx is done.
-func (b *busyConnections) waitForNone(ctx context.Context) {
-	for quiet := b.quiet(); quiet < quietTime && ctx.Err() == nil; quiet = b.quiet() {
-		wait(ctx, quietTime-quiet)
-	}
-}
-
-func wait(ctx context.Context, duration time.Duration) {
-	timer := time.NewTimer(duration)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
-}
+// minStreams is how many requests one connection of HTTP/2 may have at once, or as
+// many as there are places for documents. Most of the memory for a client that
+// begins and gives up requests as fast as it can is for these.
+const minStreams = 16
 
 // maxHeaderBytes is room for a token of 8 KiB and what browsers add.
 const maxHeaderBytes = 16 << 10

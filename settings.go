@@ -10,7 +10,6 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"roster/auth"
 	"roster/db"
 	"roster/graph"
 )
@@ -45,6 +44,7 @@ type tokenSettings struct {
 	JWKSURL          string `name:"jwt-jwks-url" env:"ROSTER_JWT_JWKS_URL" placeholder:"URL" help:"Address of a JSON Web Key Set with the public keys of tokens."`
 	CustomerClaim    string `name:"jwt-customer-claim" env:"ROSTER_JWT_CUSTOMER_CLAIM" default:"customer_id" placeholder:"PATH" help:"Dotted path of the claim that names the caller's customers."`
 	AuthoritiesClaim string `name:"jwt-authorities-claim" env:"ROSTER_JWT_AUTHORITIES_CLAIM" default:"authorities" placeholder:"PATH" help:"Dotted path of the claim that lists the caller's authorities."`
+	IssuersFile      string `name:"jwt-issuers" env:"ROSTER_JWT_ISSUERS" placeholder:"FILE" help:"JSON file with several issuers, each with a key and an audience of its own, in place of the one that the other flags describe."`
 }
 
 // serverSettings are what every server has, the demo included.
@@ -57,10 +57,11 @@ type serverSettings struct {
 	LegacyCredentials     bool          `env:"ROSTER_LEGACY_CREDENTIALS" help:"Show accessToken and vcsPassword in the Testinium endpoint."`
 	LegacyDeprecatedSince time.Time     `env:"ROSTER_LEGACY_DEPRECATED_SINCE" format:"2006-01-02" placeholder:"DATE" help:"Announce with every answer of the legacy endpoints that they are deprecated since this day, such as 2026-12-31."`
 	CORSOrigins           []string      `name:"cors-origin" env:"ROSTER_CORS_ORIGIN" placeholder:"ORIGIN" help:"An origin whose scripts may call from a browser, or *. Can be repeated."`
-	RequestTimeout        time.Duration `env:"ROSTER_REQUEST_TIMEOUT" default:"10s" placeholder:"TIME" help:"The longest that one answer may take."`
+	RequestTimeout        time.Duration `env:"ROSTER_REQUEST_TIMEOUT" default:"4s" placeholder:"TIME" help:"The longest that one answer may take."`
 	DrainDelay            time.Duration `env:"ROSTER_DRAIN_DELAY" default:"0s" placeholder:"TIME" help:"How long to go on accepting requests after /readyz began to fail: what a load balancer takes to notice."`
 	GraceTime             time.Duration `env:"ROSTER_GRACE_TIME" default:"10s" placeholder:"TIME" help:"How long running requests may take to end when the server stops."`
-	MaxConcurrent         int           `env:"ROSTER_MAX_CONCURRENT" default:"0" placeholder:"N" help:"The most GraphQL documents that run at once, those of the legacy endpoints included; 0 suits the machine. As many wait, and what comes beyond is refused with 503."`
+	MaxConcurrent         int           `env:"ROSTER_MAX_CONCURRENT" default:"0" placeholder:"N" help:"The most GraphQL documents that run at once, those of the legacy endpoints included; 0 suits the machine. Some wait, and what comes beyond is refused with 503."`
+	MaxConnections        int           `env:"ROSTER_MAX_CONNECTIONS" default:"500" placeholder:"N" help:"The most connections at once. One more closes the one that has been without a request for longest."`
 	RateLimit             float64       `env:"ROSTER_RATE_LIMIT" default:"0" placeholder:"N" help:"How many requests per second one caller, the sub of a token, may make; 0 is no limit."`
 	RateBurst             int           `env:"ROSTER_RATE_BURST" default:"0" placeholder:"N" help:"How many requests a caller may make at once after a pause; 0 is what --rate-limit allows in a second."`
 	MaxBody               int64         `env:"ROSTER_MAX_BODY" default:"65536" placeholder:"BYTES" help:"The largest request body."`
@@ -97,7 +98,7 @@ func (s *serverSettings) validate() error {
 		name  string
 		value int
 	}{
-		{"--max-body", int(s.MaxBody)}, {"--max-tokens", s.MaxTokens}, {"--max-depth", s.MaxDepth},
+		{"--max-connections", s.MaxConnections}, {"--max-body", int(s.MaxBody)}, {"--max-tokens", s.MaxTokens}, {"--max-depth", s.MaxDepth},
 		{"--max-selections", s.MaxSelections}, {"--max-cost", s.MaxCost},
 	} {
 		if setting.value < 1 {
@@ -130,7 +131,7 @@ func (s *serverSettings) graph() (graph.Settings, error) {
 }
 
 // documentCacheBytes bounds the memory for parsed GraphQL documents.
-const documentCacheBytes = 16 << 20
+const documentCacheBytes = 8 << 20
 
 func (s *serverSettings) database(readOnly bool) db.Options {
 	// The database gives up a little earlier than the request, so that its own
@@ -140,29 +141,6 @@ func (s *serverSettings) database(readOnly bool) db.Options {
 
 // databaseConnections is how many connections to the database are used at once.
 const databaseConnections = 16
-
-// issuer gives the one issuer that the settings describe.
-func (s *tokenSettings) issuer() (auth.Issuer, error) {
-	issuer := auth.Issuer{
-		Name:             s.Issuer,
-		Audience:         s.Audience,
-		Secret:           []byte(s.Secret),
-		JWKSURL:          s.JWKSURL,
-		CustomerClaim:    s.CustomerClaim,
-		AuthoritiesClaim: s.AuthoritiesClaim,
-	}
-	if s.PublicKeyFile != "" {
-		pem, err := os.ReadFile(s.PublicKeyFile)
-		if err != nil {
-			return issuer, fmt.Errorf("--jwt-public-key-file: %w", err)
-		}
-		if len(pem) == 0 {
-			return issuer, fmt.Errorf("--jwt-public-key-file: %s is empty; a PEM file is expected", s.PublicKeyFile)
-		}
-		issuer.PublicKeyPEM = pem
-	}
-	return issuer, nil
-}
 
 // errHelp means that help was printed and nothing else is to be done.
 var errHelp = errors.New("help was printed")

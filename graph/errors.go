@@ -68,6 +68,9 @@ func describe(ctx context.Context, log *slog.Logger, shown *gqlerror.Error, err 
 	switch err.Code {
 	case models.CodeInternal, models.CodeTimeout, models.CodeUnavailable:
 		shown.Extensions["requestId"] = RequestID(ctx)
+		if err.Code == models.CodeUnavailable && err.Err == nil {
+			break // refused on purpose, as there is too much to do: the metrics count it
+		}
 		log.ErrorContext(ctx, "request failed", "requestId", RequestID(ctx), "code", err.Code, "path", shown.Path.String(), "cause", cause(err))
 	}
 	return shown

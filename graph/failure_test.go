@@ -64,7 +64,7 @@ func TestWhenNothingCanBeRead(t *testing.T) {
 				if response.StatusCode != test.status || !strings.Contains(body, test.code) || !strings.Contains(body, `"requestId":"the-request"`) || strings.Contains(body, `"data"`) {
 					t.Errorf("%d %s", response.StatusCode, body)
 				}
-				if (response.Header.Get("Retry-After") != "") != (test.status == 503) {
+				if (response.Header.Get("Retry-After") != "") != (test.status != 500) {
 					t.Errorf("Retry-After is %q", response.Header.Get("Retry-After"))
 				}
 				for _, text := range []string{body, log.String()} {

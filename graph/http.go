@@ -406,7 +406,7 @@ func write(w http.ResponseWriter, contentType string, status int, response Respo
 	header.Set("Content-Type", contentType+"; charset=utf-8")
 	header.Set("Content-Length", strconv.Itoa(body.Len()))
 	header.Add("Vary", "Accept")
-	if status == http.StatusServiceUnavailable && header.Get("Retry-After") == "" {
+	if (status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout) && header.Get("Retry-After") == "" {
 		header.Set("Retry-After", "1")
 	}
 	w.WriteHeader(status)

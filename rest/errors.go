@@ -149,11 +149,15 @@ var owed = map[int]map[string]string{
 	http.StatusUnauthorized:       {"WWW-Authenticate": "Bearer"},
 	http.StatusTooManyRequests:    {"Retry-After": "1"},
 	http.StatusServiceUnavailable: {"Retry-After": "1"},
+	http.StatusGatewayTimeout:     {"Retry-After": "1"},
 }
 
 // logFailure tells the log of a failure on this side by code and type. The text
 // of a cause is left out, as it may quote values.
 func (a *API) logFailure(r *http.Request, err error) {
 	failure := models.AsError(err)
+	if failure.Code == models.CodeUnavailable && failure.Err == nil {
+		return // refused on purpose, which the metrics count, or logged by the executor
+	}
 	a.log.ErrorContext(r.Context(), "legacy request failed", "requestId", requestID(r), "code", failure.Code, "cause", fmt.Sprintf("%T", failure.Err))
 }

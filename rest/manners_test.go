@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -268,7 +269,10 @@ func TestCORS(t *testing.T) {
 	if answer.Get("Access-Control-Allow-Origin") != "https://app.example.com" || answer.Get("Access-Control-Allow-Credentials") != "" {
 		t.Errorf("answer: %v", answer)
 	}
-	if exposed := answer.Get("Access-Control-Expose-Headers"); !strings.Contains(exposed, "Etag") || !strings.Contains(exposed, "Deprecation") {
-		t.Errorf("exposed: %q", exposed)
+	exposed := strings.Split(strings.ToLower(answer.Get("Access-Control-Expose-Headers")), ", ")
+	for _, name := range []string{"etag", "deprecation", "retry-after", "ratelimit", "ratelimit-policy"} {
+		if !slices.Contains(exposed, name) {
+			t.Errorf("%s is not among the exposed %q", name, exposed)
+		}
 	}
 }

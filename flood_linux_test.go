@@ -1,0 +1,434 @@
+package main
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"roster/auth"
+	"roster/db"
+	"roster/db/dbtest"
+)
+
+// mostMemory is what the program may have had in memory at its peak, in KiB.
+const mostMemory = 128 << 10
+
+// What anybody can send, at its worst and all at once, takes the server neither
+// its memory nor its descriptors nor the time of those who behave.
+func TestEverybodyAtOnce(t *testing.T) {
+	admin := freeAddress(t)
+	server, facts := startProgram(t, "--users", "200", "--admin-listen", admin)
+	requests := hostile(facts)
+	delete(requests, "endless body") // a client's affair: it sends until it is hung up on
+	polite := &dashboard{request: usersRequest(facts)}
+
+	// The pool and the caches are filled first: they stay.
+	var group sync.WaitGroup
+	for range databaseConnections {
+		group.Go(func() { (&dashboard{request: polite.request}).call(t, 20) })
+	}
+	group.Wait()
+	abuse(t, requests, facts.Tokens.Admin, 1, 1)
+	fillCaches(t, facts)
+	before := used(t, server, admin)
+	polite.call(t, 300)
+	t.Logf("alone: p99 %s", polite.p99())
+
+	idle := openIdle(t, facts)
+	polite.call(t, 300)
+	t.Logf("beside %d idle connections, of which the server keeps %d: p99 %s", len(idle), used(t, server, admin).descriptors-before.descriptors, polite.p99())
+
+	rounds := 5
+	if raceDetector() {
+		rounds = 1 // each takes ten times as long
+	}
+	stop := make(chan bool)
+	called := make(chan bool)
+	go func() {
+		defer close(called)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				polite.call(t, 10)
+			}
+		}
+	}()
+	refusals := abuse(t, requests, facts.Tokens.Admin, 8, rounds)
+	close(stop)
+	<-called
+	t.Logf("beside 8 abusers: p99 %s of %d", polite.p99(), polite.calls)
+	t.Logf("%d refusals: p99 %s, the slowest: %s", len(refusals.took), percentile(refusals.took, 99), refusals.slowest)
+
+	for _, connection := range idle {
+		connection.Close()
+	}
+	settle(t, server, admin, before)
+}
+
+// settle holds that a program soon uses no more than it did before, that it
+// never took too much memory, and that it ends well.
+func settle(t *testing.T, p *program, admin string, before usage) {
+	t.Helper()
+	after := used(t, p, admin)
+	for deadline := time.Now().Add(20 * time.Second); !after.within(before) && time.Now().Before(deadline); after = used(t, p, admin) {
+		wait(t.Context(), 20*time.Millisecond)
+	}
+	if !after.within(before) {
+		t.Errorf("%+v are in use, and were %+v before", after, before)
+	}
+	t.Logf("at its peak %d MiB; %+v before, %+v after", after.peak>>10, before, after)
+	if !raceDetector() && after.peak > mostMemory {
+		t.Errorf("the server took %d KiB", after.peak)
+	}
+	p.signal(t, syscall.SIGTERM)
+	if err := p.Wait(); err != nil {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
+// fillCaches sends more documents than are remembered, each with its hash.
+func fillCaches(t *testing.T, facts demoFacts) {
+	t.Helper()
+	for i := range 1_200 {
+		query := fmt.Sprintf("{ viewer { subject } } #%d %s", i, strings.Repeat("#", 15_000))
+		hash := sha256.Sum256([]byte(query))
+		status, _, body := ask(t, "POST", facts.GraphQL, facts.Tokens.Admin, string(mustJSON(map[string]any{
+			"query": query, "extensions": map[string]any{"persistedQuery": map[string]any{"version": 1, "sha256Hash": hex.EncodeToString(hash[:])}},
+		})))
+		if status != http.StatusOK || !strings.Contains(body, `"subject":"admin"`) {
+			t.Fatalf("%d %s", status, body)
+		}
+	}
+}
+
+// usersRequest is what a dashboard asks for.
+func usersRequest(facts demoFacts) func() *http.Request {
+	body := fmt.Sprintf(`{"query":"{ customerByNumber(number: %d) { name users(first: 20) { totalCount nodes { email subrole { code } authorities { name } } } } }"}`,
+		facts.Customers[generated].Number)
+	return func() *http.Request {
+		request, err := http.NewRequest("POST", facts.GraphQL, strings.NewReader(body))
+		if err != nil {
+			panic(err)
+		}
+		request.Header.Set("Content-Type", "application/json")
+		request.Header.Set("Authorization", "Bearer "+facts.Tokens.Admin)
+		return request
+	}
+}
+
+// dashboard makes a request again and again over connections of its own, and is
+// entitled to an answer each time.
+type dashboard struct {
+	request   func() *http.Request
+	transport http.Transport
+	took      []time.Duration
+	calls     int
+}
+
+func (c *dashboard) call(t *testing.T, times int) {
+	defer c.transport.CloseIdleConnections()
+	for range times {
+		began := time.Now()
+		response, err := c.transport.RoundTrip(c.request())
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		body, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		if err != nil || response.StatusCode != http.StatusOK || !strings.Contains(string(body), "@") {
+			t.Errorf("one who behaves: %d %v %.200s", response.StatusCode, err, body)
+		}
+		c.took = append(c.took, time.Since(began))
+		c.calls++
+	}
+}
+
+// p99 is the time that all but the slowest hundredth took since it was asked last.
+func (c *dashboard) p99() time.Duration {
+	p99 := percentile(c.took, 99)
+	c.took = nil
+	return p99
+}
+
+func percentile(took []time.Duration, percent int) time.Duration {
+	if len(took) == 0 {
+		return 0
+	}
+	slices.Sort(took)
+	return took[min(len(took)*percent/100, len(took)-1)].Round(time.Microsecond)
+}
+
+// refusals are the times that they took.
+type refusals struct {
+	mu      sync.Mutex
+	took    []time.Duration
+	slowest string
+}
+
+// abuse has so many abusers send every hostile request so many times. None may
+// be answered at length or with a failure of the server.
+func abuse(t *testing.T, requests map[string]func() *http.Request, token string, abusers, times int) *refusals {
+	t.Helper()
+	result := &refusals{}
+	var group sync.WaitGroup
+	for range abusers {
+		group.Go(func() {
+			transport := &http.Transport{DisableCompression: true}
+			defer transport.CloseIdleConnections()
+			for range times {
+				for name, request := range requests {
+					request := request()
+					request.RequestURI = ""
+					request.Header.Set("Authorization", "Bearer "+token)
+					began := time.Now()
+					response, err := transport.RoundTrip(request)
+					if err != nil {
+						continue // hung up on while it was sending
+					}
+					size, _ := io.Copy(io.Discard, response.Body)
+					response.Body.Close()
+					if response.StatusCode >= 500 || size > maxRefusal {
+						t.Errorf("%s: answered with %d and %d bytes", name, response.StatusCode, size)
+					}
+					result.add(name, time.Since(began))
+				}
+			}
+		})
+	}
+	group.Wait()
+	return result
+}
+
+func (r *refusals) add(name string, took time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.took) == 0 || took > slices.Max(r.took) {
+		r.slowest = fmt.Sprintf("%s, %s", name, took.Round(time.Microsecond))
+	}
+	r.took = append(r.took, took)
+}
+
+// openIdle opens 10,000 connections, or as many as the system allows
+// this process, makes a request on each and leaves them open.
+func openIdle(t *testing.T, facts demoFacts) []net.Conn {
+	t.Helper()
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	limit.Cur = limit.Max
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	most := min(10_000, int(limit.Max)-500)
+	if most < 10_000 {
+		t.Logf("the system allows %d descriptors only", limit.Max)
+	}
+	connections := make([]net.Conn, 0, most)
+	t.Cleanup(func() {
+		for _, connection := range connections {
+			connection.Close()
+		}
+	})
+	for range most {
+		connection, err := net.Dial("tcp", strings.TrimPrefix(facts.URL, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		connections = append(connections, connection)
+		fmt.Fprintf(connection, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+		response, err := http.ReadResponse(bufio.NewReaderSize(connection, 512), nil)
+		if err != nil || response.StatusCode != http.StatusOK {
+			t.Fatalf("connection %d: %v %v", len(connections), response, err)
+		}
+		response.Body.Close()
+	}
+	return connections
+}
+
+// freeAddress is one that nobody listens on.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+// startServeProgram starts "roster serve" in a process of its own and gives its
+// addresses once it serves. What it logs is thrown away.
+func startServeProgram(t *testing.T, env map[string]string) (p *program, address, admin string) {
+	t.Helper()
+	admin = freeAddress(t)
+	p = &program{Cmd: exec.Command(os.Args[0], "serve", "--listen", "127.0.0.1:0", "--admin-listen", admin)}
+	p.Env = append(os.Environ(), "ROSTER_TEST_PROGRAM=1")
+	for name, value := range env {
+		p.Env = append(p.Env, name+"="+value)
+	}
+	serving := make(chan string, 1)
+	p.Stderr = writerFunc(func(line []byte) (int, error) {
+		if _, rest, ok := strings.Cut(string(line), "msg=serving address="); ok {
+			serving <- strings.Fields(rest)[0]
+		}
+		return len(line), nil
+	})
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Process.Kill() })
+	select {
+	case address = <-serving:
+	case <-time.After(time.Minute):
+		t.Fatal("the program does not serve")
+	}
+	return p, address, admin
+}
+
+// usage is what a process uses.
+type usage struct{ descriptors, goroutines, peak int }
+
+// within reports whether no more is in use than was before. The database's pool
+// may have opened a connection more, with up to three files each.
+func (u usage) within(before usage) bool {
+	return u.descriptors <= before.descriptors+3 && u.goroutines <= before.goroutines+1
+}
+
+// used gives what the program uses. Its goroutines stand in its metrics, its
+// peak, in KiB, in /proc.
+func used(t *testing.T, p *program, admin string) usage {
+	t.Helper()
+	folder := fmt.Sprintf("/proc/%d/", p.Process.Pid)
+	files, err := os.ReadDir(folder + "fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, err := os.ReadFile(folder + "status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, metrics := ask(t, "GET", "http://"+admin+"/metrics", "", "")
+	number := func(pattern, text string) int {
+		found := regexp.MustCompile(pattern).FindStringSubmatch(text)
+		if found == nil {
+			t.Fatalf("%s is not in %s", pattern, text)
+		}
+		n, err := strconv.Atoi(found[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	return usage{len(files), number(`(?m)^go_goroutines (\d+)$`, metrics), number(`VmHWM:\s+(\d+) kB`, string(status))}
+}
+
+// raceDetector reports whether this is a build with the race detector, which
+// takes several times the memory.
+func raceDetector() bool {
+	info, _ := debug.ReadBuildInfo()
+	return slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
+
+// Over HTTP/2 one connection can begin and give up requests faster than any of
+// them can be worked on. That takes processor time, and nothing else.
+func TestRapidReset(t *testing.T) {
+	files := tlsFiles(t)
+	writeCertificate(t, files, 1)
+	secret := strings.Repeat("k", 32)
+	env := map[string]string{
+		"DATABASE_URL": dbtest.URL(t, db.SQLite), "ROSTER_JWT_SECRET": secret, "ROSTER_JWT_ISSUER": "i", "ROSTER_JWT_AUDIENCE": "a",
+		"ROSTER_TLS_CERT": files.Certificate, "ROSTER_TLS_KEY": files.Key,
+	}
+	database := dbtest.OpenURL(t, env["DATABASE_URL"])
+	customers, err := database.FillDemo(t.Context(), 200)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := auth.Sign([]byte(secret), "i", "a", auth.Principal{Subject: "admin", Authorities: []string{auth.RoleAdmin}, ExpiresAt: time.Now().Add(time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, address, admin := startServeProgram(t, env)
+	polite := &dashboard{
+		request:   usersRequest(demoFacts{GraphQL: "https://" + address + "/graphql", Customers: []demoCustomer{generated: {Number: customers[generated].Number}}, Tokens: demoTokens{Admin: token}}),
+		transport: http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
+	}
+	polite.call(t, 100)
+	t.Logf("alone: p99 %s", polite.p99())
+	before := used(t, server, admin)
+
+	var begun, connections atomic.Int64
+	attack := make(chan bool)
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			for {
+				select {
+				case <-attack:
+					return
+				default:
+					begun.Add(rapidReset(t, address, 5_000))
+					connections.Add(1)
+				}
+			}
+		})
+	}
+	polite.call(t, 30)
+	close(attack)
+	group.Wait()
+	t.Logf("beside 8 abusers: p99 %s; they began and gave up %d requests on %d connections", polite.p99(), begun.Load(), connections.Load())
+	settle(t, server, admin, before)
+}
+
+// rapidReset begins requests on one connection and gives each up at once, until
+// the server hangs up or there were so many. It gives their number.
+func rapidReset(t *testing.T, address string, most int64) (begun int64) {
+	connection, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	defer connection.Close()
+	go func() { _, _ = io.Copy(io.Discard, connection) }()
+	frame := func(kind, flags byte, stream int64, payload string) string {
+		header := binary.BigEndian.AppendUint32(nil, uint32(len(payload))<<8|uint32(kind))
+		header = append(header, flags)
+		return string(binary.BigEndian.AppendUint32(header, uint32(stream))) + payload
+	}
+	// GET, https, and the path and the host as they are (RFC 7541, section 6).
+	const path = "/graphql?query=%7Bviewer%7Bsubject%7D%7D"
+	headers := "\x82\x87\x04" + string(rune(len(path))) + path + "\x01\x01x"
+	if _, err := io.WriteString(connection, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"+frame(4, 0, 0, "")); err != nil {
+		return 0
+	}
+	for stream := int64(1); begun < most; stream += 2 {
+		// HEADERS that end the request, and RST_STREAM with CANCEL (RFC 9113, section 6).
+		if _, err := io.WriteString(connection, frame(1, 0x5, stream, headers)+frame(3, 0, stream, "\x00\x00\x00\x08")); err != nil {
+			return begun
+		}
+		begun++
+	}
+	return begun
+}

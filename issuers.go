@@ -1,0 +1,111 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"roster/auth"
+)
+
+// issuers gives the issuers that the settings describe: the one of the flags, or
+// those of a file.
+func (s *tokenSettings) issuers() ([]auth.Issuer, error) {
+	if s.IssuersFile != "" {
+		return s.readIssuers()
+	}
+	pem, err := readPEM(s.PublicKeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("--jwt-public-key-file: %w", err)
+	}
+	return []auth.Issuer{{
+		Name:             s.Issuer,
+		Audience:         s.Audience,
+		Secret:           []byte(s.Secret),
+		PublicKeyPEM:     pem,
+		JWKSURL:          s.JWKSURL,
+		CustomerClaim:    s.CustomerClaim,
+		AuthoritiesClaim: s.AuthoritiesClaim,
+	}}, nil
+}
+
+// issuerEntry is an issuer in a file. Its fields are called like the flags.
+type issuerEntry struct {
+	Issuer           string `json:"issuer"`
+	Audience         string `json:"audience"`
+	Secret           string `json:"secret"`
+	PublicKeyFile    string `json:"public-key-file"`
+	JWKSURL          string `json:"jwks-url"`
+	CustomerClaim    string `json:"customer-claim"`
+	AuthoritiesClaim string `json:"authorities-claim"`
+}
+
+// readIssuers reads the file of issuers. A flag that describes one more would
+// leave open which of them counts, so it is refused.
+func (s *tokenSettings) readIssuers() ([]auth.Issuer, error) {
+	for _, flag := range []struct{ name, value string }{
+		{"--jwt-secret", s.Secret}, {"--jwt-public-key-file", s.PublicKeyFile}, {"--jwt-jwks-url", s.JWKSURL},
+		{"--jwt-issuer", s.Issuer}, {"--jwt-audience", s.Audience},
+	} {
+		if flag.value != "" {
+			return nil, fmt.Errorf("--jwt-issuers and %s are both given; only one of them can be", flag.name)
+		}
+	}
+	data, err := os.ReadFile(s.IssuersFile)
+	if err != nil {
+		return nil, fmt.Errorf("--jwt-issuers: %w", err)
+	}
+	entries, err := parseIssuers(data)
+	if err != nil {
+		return nil, fmt.Errorf("--jwt-issuers: %s: %w", s.IssuersFile, err)
+	}
+	issuers := make([]auth.Issuer, len(entries))
+	for i, entry := range entries {
+		pem, err := readPEM(entry.PublicKeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("--jwt-issuers: %s: public-key-file of issuer %d: %w", s.IssuersFile, i+1, err)
+		}
+		issuers[i] = auth.Issuer{
+			Name:             entry.Issuer,
+			Audience:         entry.Audience,
+			Secret:           []byte(entry.Secret),
+			PublicKeyPEM:     pem,
+			JWKSURL:          entry.JWKSURL,
+			CustomerClaim:    cmp.Or(entry.CustomerClaim, s.CustomerClaim),
+			AuthoritiesClaim: cmp.Or(entry.AuthoritiesClaim, s.AuthoritiesClaim),
+		}
+	}
+	return issuers, nil
+}
+
+// parseIssuers reads the list of issuers; the verifier checks what they say.
+func parseIssuers(data []byte) (entries []issuerEntry, err error) {
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&entries); err != nil {
+		return nil, fmt.Errorf("a JSON array of issuers is expected: %w", err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("something stands behind the array of issuers")
+	}
+	return entries, nil
+}
+
+// readPEM reads a file with a key; no path is no key.
+func readPEM(path string) ([]byte, error) {
+	if path == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if len(pem) == 0 {
+		return nil, fmt.Errorf("%s is empty; a PEM file is expected", path)
+	}
+	return pem, nil
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// stop ends a server whose answers ask their clients to go elsewhere. Shutdown
+// alone would lose requests, as it does not answer what arrives after it was
+// called: on a connection that was just accepted, or on one that looked idle
+// while a request was on its way. So it comes last. First the listener stays open
+// for a moment, while clients come back on new connections and learn from /readyz
+// and from every answer that the server is stopping. Then it is closed, and what
+// has been accepted is answered.
+func stop(ctx context.Context, server *http.Server, serve func(net.Listener) error, listener net.Listener, busy *busyConnections) error {
+	linger, cancel := context.WithTimeout(ctx, lingerTime)
+	defer cancel()
+	busy.waitForNone(linger)
+	waiting, closing := stopListening(listener)
+	_ = serve(&connections{waiting, listener.Addr()}) // ends with io.EOF
+	busy.waitForNone(ctx)
+	if err := server.Shutdown(ctx); err != nil && ctx.Err() != nil {
+		return errors.Join(errors.New("requests were still running when the grace time was over"), server.Close())
+	}
+	return closing
+}
+
+const (
+	// lingerTime is how long the listener stays open at most for clients that
+	// never stop coming.
+	lingerTime = 2 * time.Second
+	// quietTime is how long nothing must have come before nothing is expected.
+	quietTime = 100 * time.Millisecond
+)
+
+// connections is a listener that has these connections and no more.
+type connections struct {
+	waiting []net.Conn
+	addr    net.Addr
+}
+
+// Accept gives the next connection, and io.EOF when there is none.
+func (c *connections) Accept() (net.Conn, error) {
+	if len(c.waiting) == 0 {
+		return nil, io.EOF
+	}
+	next := c.waiting[0]
+	c.waiting = c.waiting[1:]
+	return next, nil
+}
+
+// Close does nothing: the connections have been given away.
+func (c *connections) Close() error { return nil }
+
+// Addr is the address that the connections were made to.
+func (c *connections) Addr() net.Addr { return c.addr }
+
+// busyConnections are those with a request on them, or about to have their first.
+type busyConnections struct {
+	mu      sync.Mutex
+	busy    map[net.Conn]bool
+	changed time.Time
+}
+
+func newBusyConnections() *busyConnections { return &busyConnections{busy: map[net.Conn]bool{}} }
+
+// note follows the connections; it is the ConnState of an http.Server.
+func (b *busyConnections) note(connection net.Conn, state http.ConnState) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.changed = time.Now()
+	switch state {
+	case http.StateNew, http.StateActive:
+		b.busy[connection] = true
+	case http.StateIdle, http.StateClosed, http.StateHijacked:
+		delete(b.busy, connection)
+	}
+}
+
+// quiet tells for how long no connection has been busy.
+func (b *busyConnections) quiet() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.busy) > 0 {
+		return 0
+	}
+	return time.Since(b.changed)
+}
+
+// waitForNone waits until all has been quiet for a moment, or ctx is done.
+func (b *busyConnections) waitForNone(ctx context.Context) {
+	for quiet := b.quiet(); quiet < quietTime && ctx.Err() == nil; quiet = b.quiet() {
+		wait(ctx, quietTime-quiet)
+	}
+}
+
+func wait(ctx context.Context, duration time.Duration) {
+	timer := time.NewTimer(duration)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
