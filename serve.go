@@ -53,6 +53,9 @@ func (c *serveCommand) Run(ctx context.Context, p *process) (err error) {
 	if err := requireSchema(ctx, database); err != nil {
 		return err
 	}
+	if err := database.CheckRowLevelSecurity(ctx, c.RowLevelSecurity); err != nil {
+		return err
+	}
 	server, err := newServer(&c.serverSettings, verifier, database, graphiql.Page{Endpoint: "/graphql"}, log)
 	if err != nil {
 		return err
@@ -98,6 +101,7 @@ func newLog(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, n
 // migrateCommand is "roster migrate".
 type migrateCommand struct {
 	databaseSettings `embed:""`
+	RowLevelSecurity bool `help:"Turn on PostgreSQL's row level security for roles that do not own the tables; see docs/security.md."`
 }
 
 // Run brings the schema up to date and says what it did.
@@ -115,6 +119,12 @@ func (c *migrateCommand) Run(ctx context.Context, p *process) (err error) {
 		fmt.Fprintln(p.stdout, "ran migration", name)
 	}
 	fmt.Fprintln(p.stdout, "the schema is current")
+	if c.RowLevelSecurity {
+		if err := database.EnableRowLevelSecurity(ctx); err != nil {
+			return err
+		}
+		fmt.Fprintln(p.stdout, "row level security is on")
+	}
 	return nil
 }
 

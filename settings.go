@@ -54,6 +54,7 @@ type serverSettings struct {
 	GraphiQL              bool          `name:"graphiql" env:"ROSTER_GRAPHIQL" default:"true" negatable:"" help:"Serve GraphiQL at /graphiql/."`
 	Introspection         bool          `env:"ROSTER_INTROSPECTION" default:"true" negatable:"" help:"Answer questions about the schema."`
 	TrustedDocuments      string        `env:"ROSTER_TRUSTED_DOCUMENTS" placeholder:"FILE" help:"Run only the GraphQL documents of this manifest, a JSON object from id to document."`
+	RowLevelSecurity      bool          `env:"ROSTER_ROW_LEVEL_SECURITY" help:"Have PostgreSQL hold each statement to what its caller may read, as a second wall; see docs/security.md."`
 	LegacyCredentials     bool          `env:"ROSTER_LEGACY_CREDENTIALS" help:"Show accessToken and vcsPassword in the Testinium endpoint."`
 	LegacyDeprecatedSince time.Time     `env:"ROSTER_LEGACY_DEPRECATED_SINCE" format:"2006-01-02" placeholder:"DATE" help:"Announce with every answer of the legacy endpoints that they are deprecated since this day, such as 2026-12-31."`
 	CORSOrigins           []string      `name:"cors-origin" env:"ROSTER_CORS_ORIGIN" placeholder:"ORIGIN" help:"An origin whose scripts may call from a browser, or *. Can be repeated."`
@@ -136,7 +137,7 @@ const documentCacheBytes = 8 << 20
 func (s *serverSettings) database(readOnly bool) db.Options {
 	// The database gives up a little earlier than the request, so that its own
 	// error is the one that is shown and logged.
-	return db.Options{ReadOnly: readOnly, StatementTimeout: s.RequestTimeout * 9 / 10, MaxConnections: databaseConnections}
+	return db.Options{ReadOnly: readOnly, RowLevelSecurity: s.RowLevelSecurity, StatementTimeout: s.RequestTimeout * 9 / 10, MaxConnections: databaseConnections}
 }
 
 // databaseConnections is how many connections to the database are used at once.

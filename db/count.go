@@ -36,7 +36,7 @@ func (db *DB) count(ctx context.Context, scope models.Scope, number, table strin
 	read, found := collect(func(n *int64) []any { return []any{n} })
 	counting := selected("SELECT "+number+" FROM "+table, matching, "", read)
 	counting.replan = number != countedUsers
-	if err := db.run(ctx, counting); err != nil {
+	if err := db.run(ctx, scope, counting); err != nil {
 		return 0, err
 	}
 	return int(*(*found)[0]), nil

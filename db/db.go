@@ -34,6 +34,9 @@ type Options struct {
 	// StatementTimeout ends a statement that takes longer; 0 sets no limit.
 	// Only PostgreSQL has one; on SQLite the request's own time ends a statement.
 	StatementTimeout time.Duration
+	// RowLevelSecurity has every statement tell its scope to the policies of
+	// PostgreSQL, in the same round trip.
+	RowLevelSecurity bool
 }
 
 const defaultMaxConnections = 16

@@ -1,6 +1,12 @@
 package db
 
-import "github.com/uptrace/bun"
+import (
+	"context"
+
+	"github.com/uptrace/bun"
+
+	"roster/models"
+)
 
 // Pools gives the pools of connections, which are the same one on PostgreSQL.
 func (db *DB) Pools() (read, write *bun.DB) { return db.read, db.write }
@@ -11,4 +17,17 @@ func SetDeepFrom(offset int64) (restore func()) {
 	before := deepFrom
 	deepFrom = offset
 	return func() { deepFrom = before }
+}
+
+// GuardedTables gives the tables with policies.
+func GuardedTables() []string { return guardedTables }
+
+// CountAll counts the rows of a table for a scope with a statement that has no
+// condition for the scope.
+func (db *DB) CountAll(ctx context.Context, scope models.Scope, table string) (int, error) {
+	read, found := collect(func(n *int64) []any { return []any{n} })
+	if err := db.run(ctx, scope, &statement{text: "SELECT count(*) FROM " + table, read: read}); err != nil {
+		return 0, err
+	}
+	return int(*(*found)[0]), nil
 }

@@ -33,7 +33,9 @@ func openPostgres(databaseURL string, options Options) (*DB, error) {
 	// back to a database that moved.
 	pool.SetConnMaxLifetime(time.Hour)
 	bunDB := bun.NewDB(pool, pgdialect.New())
-	return &DB{engine: Postgres, read: bunDB, write: bunDB, runner: &postgresRunner{pool, options.MaxConnections, config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement}}, nil
+	return &DB{engine: Postgres, read: bunDB, write: bunDB, runner: &postgresRunner{
+		pool, options.MaxConnections, config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement, options.RowLevelSecurity,
+	}}, nil
 }
 
 // poolConnector makes the connections of PostgreSQL's pool.
@@ -151,6 +153,8 @@ type postgresRunner struct {
 	maxConnections int
 	// prepares is false where the URL says that statements must not be prepared.
 	prepares bool
+	// guarded has the scope of each statement told to the policies of the database.
+	guarded bool
 }
 
 // run sends the statements in one batch, which is one round trip and one
@@ -181,8 +185,8 @@ func (r *postgresRunner) try(ctx context.Context, statements []*statement) error
 
 // send runs the statements on one connection.
 func (r *postgresRunner) send(ctx context.Context, conn *pgx.Conn, statements []*statement) error {
-	if len(statements) > 1 && !slices.ContainsFunc(statements, func(s *statement) bool { return s.replan }) {
-		return sendTogether(ctx, conn, statements)
+	if r.guarded || len(statements) > 1 && !slices.ContainsFunc(statements, func(s *statement) bool { return s.replan }) {
+		return r.sendTogether(ctx, conn, statements)
 	}
 	for _, s := range statements {
 		text, args := s.render(Postgres)
@@ -196,14 +200,24 @@ func (r *postgresRunner) send(ctx context.Context, conn *pgx.Conn, statements []
 	return nil
 }
 
-// sendTogether runs the statements in one round trip.
-func sendTogether(ctx context.Context, conn *pgx.Conn, statements []*statement) error {
+// sendTogether runs the statements in one round trip and one transaction.
+func (r *postgresRunner) sendTogether(ctx context.Context, conn *pgx.Conn, statements []*statement) error {
 	var batch pgx.Batch
+	if r.guarded {
+		batch.Queue(setScope, scopeSetting(statements[0].scope))
+	}
 	for _, s := range statements {
 		text, args := s.render(Postgres)
 		batch.Queue(text, args...)
 	}
 	results := conn.SendBatch(ctx, &batch)
+	if r.guarded {
+		if _, err := results.Exec(); err != nil {
+			statements[0].err = err
+			_ = results.Close() // says the same
+			return err
+		}
+	}
 	for _, s := range statements {
 		if s.err = readAll(s, results.Query); s.err != nil {
 			_ = results.Close() // says the same

@@ -8,6 +8,8 @@ import (
 
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/schema"
+
+	"roster/models"
 )
 
 // statement is one SELECT. Its text is put together from constants only, with a
@@ -16,6 +18,9 @@ import (
 type statement struct {
 	text string
 	args []any
+	// scope is what the caller may read, for the policies of the database. The text
+	// has conditions for it besides.
+	scope models.Scope
 	// replan has PostgreSQL plan the statement anew each time, as the best way to
 	// find a value depends on how many have it.
 	replan bool
@@ -86,7 +91,10 @@ type runner interface {
 // run runs statements, together in one round trip where the engine can. When one
 // fails, those after it do not run; the error is that of the first that failed,
 // and each statement has its own in err.
-func (db *DB) run(ctx context.Context, statements ...*statement) error {
+func (db *DB) run(ctx context.Context, scope models.Scope, statements ...*statement) error {
+	for _, s := range statements {
+		s.scope = scope
+	}
 	if len(db.hooks) == 0 {
 		return translate(db.runner.run(ctx, statements))
 	}

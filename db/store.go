@@ -36,7 +36,7 @@ func (db *DB) CustomerByNumber(ctx context.Context, scope models.Scope, number i
 	if scope.Empty() {
 		return nil, nil
 	}
-	return first(find(ctx, db, selectCustomers, all(where("c.number = ?", number), scoped(scope, "c.id")), "", customerFields))
+	return first(find(ctx, db, scope, selectCustomers, all(where("c.number = ?", number), scoped(scope, "c.id")), "", customerFields))
 }
 
 // CustomerAndUsers gives a customer, or nil, and one window of its users, both
@@ -50,13 +50,13 @@ func (db *DB) CustomerAndUsers(ctx context.Context, scope models.Scope, query mo
 	}
 	readCustomers, customers := collect(customerFields)
 	customer := selected(selectCustomers, all(where("c.id = ?", query.CustomerID), scoped(scope, "c.id")), "", readCustomers)
-	err = db.run(ctx, customer, users.statement)
-	if customer.err != nil {
-		return nil, nil, err
+	err = db.run(ctx, scope, customer, users.statement)
+	found, _ := first(*customers, nil)
+	if err != nil && found == nil {
+		return nil, nil, err // not found, or could not be asked for
 	}
 	page.Rows, page.More = users.rows()
 	page.Err = err
-	found, _ := first(*customers, nil)
 	return found, page, nil
 }
 
@@ -70,7 +70,7 @@ func (db *DB) Customers(ctx context.Context, scope models.Scope, query models.Cu
 	matching := all(customersMatching(query.Search), scoped(scope, "c.id"))
 	w := window(selectCustomers, matching, query.Window, []string{"c.name_key", "c.id"}, false, after, before, customerFields)
 	w.statement.replan = query.Search != ""
-	if err := db.run(ctx, w.statement); err != nil {
+	if err := db.run(ctx, scope, w.statement); err != nil {
 		return nil, false, err
 	}
 	customers, more = w.rows()
@@ -95,7 +95,7 @@ func (db *DB) Users(ctx context.Context, scope models.Scope, query models.UserQu
 	if err != nil || scope.Empty() {
 		return nil, false, err
 	}
-	if err := db.run(ctx, w.statement); err != nil {
+	if err := db.run(ctx, scope, w.statement); err != nil {
 		return nil, false, err
 	}
 	users, more = w.rows()
@@ -146,7 +146,7 @@ func (db *DB) Subroles(ctx context.Context, scope models.Scope, customerID model
 	if scope.Empty() {
 		return nil, nil
 	}
-	return find(ctx, db, selectSubroles, all(where("s.customer_id = ?", customerID), scoped(scope, "s.customer_id")), " ORDER BY s.code_key, s.id", subroleFields)
+	return find(ctx, db, scope, selectSubroles, all(where("s.customer_id = ?", customerID), scoped(scope, "s.customer_id")), " ORDER BY s.code_key, s.id", subroleFields)
 }
 
 // SubrolesByID gives the subroles with these ids.
@@ -157,7 +157,7 @@ func (db *DB) SubrolesByID(ctx context.Context, scope models.Scope, subroleIDs [
 // Authorities gives all authorities there are, sorted by their id. They are the
 // same for all customers and belong to none, so any caller may read them.
 func (db *DB) Authorities(ctx context.Context) ([]*models.Authority, error) {
-	return find(ctx, db, selectAuthorities, all(), " ORDER BY a.id", authorityFields)
+	return find(ctx, db, models.Scope{}, selectAuthorities, all(), " ORDER BY a.id", authorityFields)
 }
 
 // AuthoritiesByUser gives the authorities of each of these users, sorted by
@@ -170,7 +170,7 @@ func (db *DB) AuthoritiesByUser(ctx context.Context, scope models.Scope, userIDs
 		userID models.ID
 		models.Authority
 	}
-	found, err := find(ctx, db,
+	found, err := find(ctx, db, scope,
 		"SELECT ua.user_id, a.id, a.name, a.clean_name FROM user_authorities AS ua"+
 			" JOIN authorities AS a ON a.id = ua.authority_id JOIN users AS u ON u.id = ua.user_id",
 		all(where("ua.user_id IN (?)", listOf(userIDs)), scoped(scope, "u.customer_id")),
@@ -246,7 +246,7 @@ func byID[T any](ctx context.Context, db *DB, scope models.Scope, wanted []model
 	if len(wanted) == 0 || scope.Empty() {
 		return nil, nil
 	}
-	found, err := find(ctx, db, text, all(oneOf(key, wanted), scoped(scope, customer)), "", fields)
+	found, err := find(ctx, db, scope, text, all(oneOf(key, wanted), scoped(scope, customer)), "", fields)
 	if err != nil {
 		return nil, err
 	}
@@ -263,9 +263,9 @@ func selected(text string, matching predicate, tail string, read func(rows) erro
 }
 
 // find gives the rows that match.
-func find[T any](ctx context.Context, db *DB, text string, matching predicate, tail string, fields func(*T) []any) ([]*T, error) {
+func find[T any](ctx context.Context, db *DB, scope models.Scope, text string, matching predicate, tail string, fields func(*T) []any) ([]*T, error) {
 	read, found := collect(fields)
-	if err := db.run(ctx, selected(text, matching, tail, read)); err != nil {
+	if err := db.run(ctx, scope, selected(text, matching, tail, read)); err != nil {
 		return nil, err
 	}
 	return *found, nil

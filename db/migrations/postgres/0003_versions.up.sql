@@ -6,7 +6,7 @@
 
 ALTER TABLE customers ADD COLUMN subroles_version bigint NOT NULL DEFAULT 0;
 
-CREATE FUNCTION roster_subroles_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION roster_subroles_changed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     -- The rows are locked in one order, so that two writers cannot wait for each other.
     PERFORM 1 FROM customers WHERE id IN (SELECT customer_id FROM changed) ORDER BY id FOR UPDATE;
@@ -28,7 +28,7 @@ CREATE TABLE authorities_version (
 );
 INSERT INTO authorities_version VALUES (0);
 
-CREATE FUNCTION roster_authorities_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION roster_authorities_changed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     -- An import that finds all authorities in place changes none, and must not wait
     -- for another one to end.
@@ -44,3 +44,15 @@ CREATE TRIGGER authorities_updated AFTER UPDATE ON authorities REFERENCING NEW T
     FOR EACH STATEMENT EXECUTE FUNCTION roster_authorities_changed();
 CREATE TRIGGER authorities_deleted AFTER DELETE ON authorities REFERENCING OLD TABLE AS changed
     FOR EACH STATEMENT EXECUTE FUNCTION roster_authorities_changed();
+
+-- A writer need not have rights on what the triggers write, so they run as their
+-- owner, and find tables where this migration makes them and nowhere else.
+DO $$
+DECLARE
+    function text;
+BEGIN
+    FOREACH function IN ARRAY ARRAY['roster_subroles_changed', 'roster_authorities_changed'] LOOP
+        EXECUTE format('ALTER FUNCTION %I() SET search_path = %I, pg_temp', function, current_schema());
+    END LOOP;
+END
+$$;

@@ -1,0 +1,81 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"roster/models"
+)
+
+// Row level security of PostgreSQL is a second wall: should a statement ever lack
+// the condition for the caller's scope, the database lets it read nothing beyond
+// the scope all the same. The policies are in migration 0004.
+
+// guardedTables are the tables that have a policy.
+var guardedTables = []string{"customers", "users", "subroles", "user_counts", "user_authorities", "legacy_credentials"}
+
+// setScope tells the policies what the statements after it in the same
+// transaction may read.
+const setScope = "SELECT set_config('roster.scope', $1, true)"
+
+// scopeSetting gives a scope in the form that the policies read.
+func scopeSetting(scope models.Scope) string {
+	if scope.All {
+		return "*"
+	}
+	ids := make([]string, len(scope.CustomerIDs))
+	for i, id := range scope.CustomerIDs {
+		ids[i] = string(id)
+	}
+	numbers := make([]string, len(scope.CustomerNumbers))
+	for i, number := range scope.CustomerNumbers {
+		numbers[i] = strconv.FormatInt(number, 10)
+	}
+	return "{" + strings.Join(ids, ",") + "}|{" + strings.Join(numbers, ",") + "}"
+}
+
+// EnableRowLevelSecurity turns the policies on for every role that neither owns
+// the tables nor may bypass them. Only PostgreSQL has them.
+func (db *DB) EnableRowLevelSecurity(ctx context.Context) error {
+	if db.engine != Postgres {
+		return errors.New("only PostgreSQL has row level security")
+	}
+	var statements strings.Builder
+	for _, table := range guardedTables {
+		statements.WriteString("ALTER TABLE " + table + " ENABLE ROW LEVEL SECURITY; ")
+	}
+	_, err := db.write.ExecContext(ctx, statements.String())
+	return translate(err)
+}
+
+// CheckRowLevelSecurity holds that the policies apply to the role of this
+// connection if that is wanted, and that they do not if it is not: then every
+// list would be empty.
+func (db *DB) CheckRowLevelSecurity(ctx context.Context, wanted bool) error {
+	if db.engine != Postgres {
+		if wanted {
+			return errors.New("--row-level-security needs PostgreSQL")
+		}
+		return nil
+	}
+	for _, table := range guardedTables {
+		var (
+			role   string
+			active bool
+		)
+		err := db.read.QueryRowContext(ctx, "SELECT current_user, row_security_active('"+table+"')").Scan(&role, &active)
+		switch {
+		case err != nil:
+			return translate(err)
+		case active && !wanted:
+			return fmt.Errorf("row level security applies to the role %s on the table %s: start with --row-level-security", role, table)
+		case !active && wanted:
+			return fmt.Errorf("row level security does not apply to the role %s on the table %s: turn it on with roster migrate --row-level-security, "+
+				"and serve with a role that neither owns the tables, nor is a superuser, nor has BYPASSRLS", role, table)
+		}
+	}
+	return nil
+}
