@@ -3,6 +3,7 @@ package db_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -234,4 +235,51 @@ func explain(t *testing.T, conn *bun.DB, statement dbtest.Statement) (rows int, 
 		t.Fatalf("%s: %v", text, err)
 	}
 	return plans[0].Plan.most(), text
+}
+
+// TestPlansOfSQLite holds that no list reads a whole table of users, and that
+// every order of an unfiltered one is that of an index.
+func TestPlansOfSQLite(t *testing.T) {
+	store := dbtest.Open(t, db.SQLite)
+	conn := dbtest.Connect(t, store)
+	dbtest.Write(t, conn, dbtest.Users(200, 31))
+	counter := dbtest.Count(store)
+	for name, filter := range planFilters() {
+		for _, order := range orders() {
+			counter.Reset()
+			query := models.UserQuery{CustomerID: planID(0, 0), Filter: filter, Order: order, Window: models.Window{Size: 20}}
+			if _, _, err := store.Users(t.Context(), everything, query); err != nil {
+				t.Fatal(err)
+			}
+			plan := sqlitePlan(t, conn, counter.Statements()[0])
+			for _, step := range plan {
+				// A statement that looks for few users first calls what it found u too.
+				if step == "SCAN u" && !slices.Contains(plan, "CO-ROUTINE u") || step == "SCAN x" || step == "SCAN ua" || filter == nil && strings.Contains(step, "TEMP B-TREE") {
+					t.Errorf("%s, by %s %s: %q", name, order.Field, order.Direction, plan)
+				}
+			}
+		}
+	}
+}
+
+// sqlitePlan gives what SQLite is going to do for a statement, step by step.
+func sqlitePlan(t *testing.T, conn *bun.DB, statement string) (steps []string) {
+	t.Helper()
+	rows, err := conn.DB.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+statement)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, parent, unused int
+		var detail string
+		if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
+			t.Fatal(err)
+		}
+		steps = append(steps, detail)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return steps
 }
