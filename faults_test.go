@@ -449,7 +449,7 @@ func TestImportDuringFaults(t *testing.T) {
 		}, false},
 		{"DiskFull", func(t *testing.T) (string, func(), func()) {
 			// The pages that SQLite may use end in the middle of the document.
-			return dbtest.URL(t, db.SQLite), func() {}, limitWriters(t, "PRAGMA max_page_count = 600")
+			return dbtest.URL(t, db.SQLite), func() {}, limitWriters(t, "PRAGMA max_page_count = 1000")
 		}, false},
 		{"ReadOnly", func(t *testing.T) (string, func(), func()) {
 			return dbtest.URL(t, db.SQLite), func() {}, limitWriters(t, "PRAGMA query_only = 1")
