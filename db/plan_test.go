@@ -3,6 +3,7 @@ package db_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -174,11 +175,15 @@ func TestPlans(t *testing.T) {
 		t.Fatal(err)
 	}
 	counter := dbtest.Count(store)
+	filters := planFilters()
 	for customer := range 3 {
-		for name, filter := range planFilters() {
+		for n, name := range slices.Sorted(maps.Keys(filters)) {
+			filter := filters[name]
 			for i, order := range orders() {
-				if customer > 0 && i%5 != 1 {
-					continue // the other customers differ in what is rare, not in the orders
+				// Each filter meets some of the orders with each customer, and filters
+				// that are alike meet others: all pairs would take minutes.
+				if (n+i+customer)%5 != 0 && filter != nil {
+					continue
 				}
 				query := models.UserQuery{CustomerID: planID(0, customer), Filter: filter, Order: order, Window: models.Window{Size: 20}}
 				counter.Reset()
@@ -251,7 +256,7 @@ func TestPlansOfSQLite(t *testing.T) {
 			if _, _, err := store.Users(t.Context(), everything, query); err != nil {
 				t.Fatal(err)
 			}
-			plan := sqlitePlan(t, conn, counter.Statements()[0])
+			plan := sqlitePlan(t, conn, counter.Seen()[0])
 			for _, step := range plan {
 				// A statement that looks for few users first calls what it found u too.
 				if step == "SCAN u" && !slices.Contains(plan, "CO-ROUTINE u") || step == "SCAN x" || step == "SCAN ua" || filter == nil && strings.Contains(step, "TEMP B-TREE") {
@@ -263,9 +268,9 @@ func TestPlansOfSQLite(t *testing.T) {
 }
 
 // sqlitePlan gives what SQLite is going to do for a statement, step by step.
-func sqlitePlan(t *testing.T, conn *bun.DB, statement string) (steps []string) {
+func sqlitePlan(t *testing.T, conn *bun.DB, statement dbtest.Statement) (steps []string) {
 	t.Helper()
-	rows, err := conn.DB.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+statement)
+	rows, err := conn.DB.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+statement.Text, statement.Args...)
 	if err != nil {
 		t.Fatal(err)
 	}
