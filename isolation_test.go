@@ -103,7 +103,7 @@ func checkIsolation(t *testing.T, full, own *world, data *dbtest.Data, readable 
 type world struct {
 	server  *serving
 	secret  string
-	counted http.Handler
+	counted func() http.Handler
 	counter *dbtest.Counter
 }
 
@@ -124,10 +124,13 @@ func newWorld(t *testing.T, engine db.Engine, data *dbtest.Data) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	executor := graph.NewExecutor(database, log, graph.Settings{Limits: graph.DefaultLimits(), Introspection: true, CacheBytes: 1 << 20})
-	graphQL := graph.NewHandler(executor, 1<<16)
-	legacy := rest.Config{Executor: executor, Authenticate: verifier.Middleware, Log: log, Timeout: time.Minute, Credentials: database}
-	w.counted = rest.Front(verifier.Middleware(graphQL.Refuse)(graphQL), rest.NewWorth(legacy), rest.NewTestinium(legacy))
+	// Each time anew, for an executor keeps subroles and authorities that it has read.
+	w.counted = func() http.Handler {
+		executor := graph.NewExecutor(database, log, graph.Settings{Limits: graph.DefaultLimits(), Introspection: true, CacheBytes: 1 << 20})
+		graphQL := graph.NewHandler(executor, 1<<16)
+		legacy := rest.Config{Executor: executor, Authenticate: verifier.Middleware, Log: log, Timeout: time.Minute, Credentials: database}
+		return rest.Front(verifier.Middleware(graphQL.Refuse)(graphQL), rest.NewWorth(legacy), rest.NewTestinium(legacy))
+	}
 	return w
 }
 
@@ -222,10 +225,14 @@ func (w *world) ask(t *rapid.T, caller auth.Principal, p probe) answer {
 // count gives the statements that the request takes.
 func (w *world) count(t *rapid.T, caller auth.Principal, p probe) []string {
 	w.counter.Reset()
-	w.counted.ServeHTTP(httptest.NewRecorder(), w.request(t, caller, p))
+	w.counted().ServeHTTP(httptest.NewRecorder(), w.request(t, caller, p))
 	statements := w.counter.Statements()
 	slices.Sort(statements) // fields beside each other are read at the same time
-	return statements
+	// Of two fields that need the same subroles or authorities at once, the second
+	// may find that the first has read them.
+	return slices.CompactFunc(statements, func(a, b string) bool {
+		return a == b && (strings.Contains(a, "FROM subroles AS s") || strings.Contains(a, "FROM authorities AS a"))
+	})
 }
 
 // sortErrors puts the errors of a GraphQL answer into one order: fields beside

@@ -154,11 +154,9 @@ func (s *suite) lanes(ctx context.Context) ([]*lane, error) {
 	add(page20Large, s.floor, []request{floorPage(0)}, pageSize)
 	if t := s.postgraphile; t != nil {
 		page, total := postgraphilePage("first: 20, ", ""), postgraphilePage("first: 20, ", "totalCount")
-		numbered := postgraphilePage(fmt.Sprintf("first: 20, offset: %d, ", (deep-1)*pageSize), "")
 		add(page20Small, t, s.small(func(n int) request { return s.graphQL(t, page, n) }), users)
 		add(page20Large, t, []request{s.graphQL(t, page, 0)}, pageSize)
 		add(totalLarge, t, []request{s.graphQL(t, total, 0)}, pageSize, `"totalCount":`+strconv.Itoa(s.data.large))
-		add(numberedLarge, t, []request{s.graphQL(t, numbered, 0)}, pageSize)
 	}
 	searches, err := s.searches(ctx)
 	if err != nil {
