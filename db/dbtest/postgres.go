@@ -43,7 +43,7 @@ var sharedServer = sync.OnceValues(func() (*server, error) {
 		return externalServer(ctx, external)
 	}
 	// Nobody stops this one: its watchdog does, when the process ends.
-	cluster, err := newCluster()
+	cluster, err := newCluster(alone)
 	if err != nil {
 		return nil, err
 	}
