@@ -189,7 +189,8 @@ func (w *replicaWatch) read() (figures replicaFigures) {
 
 func (w *replicaWatch) wait(what string, ok func(replicaFigures) bool) {
 	w.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; {
+	deadline := time.Now().Add(30 * time.Second)
+	for range time.Tick(20 * time.Millisecond) {
 		figures := w.read()
 		if ok(figures) {
 			return

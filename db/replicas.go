@@ -329,7 +329,7 @@ func (r *replicas) judge(replica *replica, answer serverState) error {
 		return errors.New("it is a server of another database, and no replica of this one")
 	}
 	if !answer.inRecovery {
-		return errors.New("it is no replica any more, but a server that can be written to")
+		return errors.New("it is no replica: it can be written to")
 	}
 	lag, known := r.history.lag(answer.position)
 	if known {
