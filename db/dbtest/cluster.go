@@ -35,6 +35,8 @@ type Cluster struct {
 	// settings are those beyond what every cluster has.
 	settings []string
 
+	// bouncer is the PgBouncer before the cluster, if there is one.
+	bouncer *exec.Cmd
 	process *os.Process
 	// exited is closed when the process has ended.
 	exited chan struct{}
@@ -247,6 +249,7 @@ if [ -n "$pid" ] && kill -QUIT "$pid" 2>/dev/null; then
 		sleep 0.05
 	done
 fi
+pid=$(cat "$1/pgbouncer.pid" 2>/dev/null) && kill -KILL "$pid" 2>/dev/null
 rm -rf "$1"
 `
 
@@ -269,6 +272,9 @@ func (c *Cluster) remove() {
 	}
 	if c.process != nil {
 		<-c.exited
+	}
+	if c.bouncer != nil {
+		_ = c.bouncer.Wait()
 	}
 	_ = os.RemoveAll(c.dir)
 	if c.lock != nil {
