@@ -27,7 +27,9 @@ func (s *server) spread(refuse refuse) func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			switch fresh := r.Header.Values(freshHeader); {
 			case len(fresh) == 0:
-				r = r.WithContext(s.db.WithReplica(r.Context()))
+				if ctx := s.db.WithReplica(r.Context()); ctx != r.Context() {
+					r = r.WithContext(ctx)
+				}
 			case len(fresh) > 1 || fresh[0] != "1":
 				refuse(w, r, models.Errorf(models.CodeBadRequest, "The header %s must be 1, once, or be left out.", freshHeader))
 				return
