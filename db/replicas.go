@@ -180,7 +180,7 @@ func (db *DB) WithReplica(ctx context.Context) context.Context {
 func (r *replicas) next() *replica {
 	turn := r.turn.Add(1)
 	for i := range r.all {
-		replica := r.all[(turn+uint64(i))%uint64(len(r.all))] //nolint:gosec // i counts from 0
+		replica := r.all[(turn+uint64(i))%uint64(len(r.all))]
 		if replica.term.Load() != nil {
 			return replica
 		}
@@ -219,7 +219,7 @@ func (r *replicas) run(ctx context.Context, statements []*statement) error {
 func (r *replica) run(ctx context.Context, term *term, statements []*statement) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(term.ended, cancel)()
+	defer context.AfterFunc(term.ended, cancel)() //nolint:contextcheck // the term is what it waits for
 	return r.runner.run(ctx, statements)
 }
 
