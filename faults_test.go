@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -256,7 +257,10 @@ func legacyCodes(body []byte) []string {
 }
 
 // send makes a request that must be answered in time.
-func (tr *trial) send(c call) (*http.Response, string) {
+func (tr *trial) send(c call) (*http.Response, string) { return tr.sendWith(c) }
+
+// sendWith is send with more headers, each a name and a value.
+func (tr *trial) sendWith(c call, headers ...string) (*http.Response, string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*longestAnswer)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, c.method, tr.server.base+c.path, strings.NewReader(c.body))
@@ -265,6 +269,9 @@ func (tr *trial) send(c call) (*http.Response, string) {
 		return nil, ""
 	}
 	request.Header = http.Header{"Authorization": {"Bearer " + tr.token}, "Current-Company-Id": {"1"}, "Content-Type": {"application/json"}}
+	for pair := range slices.Chunk(headers, 2) {
+		request.Header.Set(pair[0], pair[1])
+	}
 	began := time.Now()
 	response, err := tr.transport.RoundTrip(request)
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 // serveCommand is "roster serve".
 type serveCommand struct {
 	databaseSettings `embed:"" group:"Database"`
+	replicaSettings  `embed:"" group:"Database"`
 	tokenSettings    `embed:"" group:"Tokens"`
 	serverSettings   `embed:"" group:"Server"`
 	tlsSettings      `embed:"" group:"Server"`
@@ -45,7 +46,9 @@ func (c *serveCommand) Run(ctx context.Context, p *process) (err error) {
 	if err != nil {
 		return err
 	}
-	database, err := db.Open(ctx, c.URL, c.database(true))
+	options := c.database(true)
+	options.Replicas, options.MaxReplicaLag, options.Log = c.URLs, c.MaxLag, log
+	database, err := db.Open(ctx, c.URL, options)
 	if err != nil {
 		return err
 	}

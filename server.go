@@ -77,6 +77,8 @@ func newServer(settings *serverSettings, verifier *auth.Verifier, database *db.D
 		return nil, err
 	}
 	admission := newAdmission(cmp.Or(settings.MaxConcurrent, suitablePlaces(database.Engine())))
+	metrics := newMetrics(admission)
+	metrics.registry.MustRegister(replicaMetrics{database})
 	return &server{
 		settings:  settings,
 		log:       log,
@@ -85,7 +87,7 @@ func newServer(settings *serverSettings, verifier *auth.Verifier, database *db.D
 		executor:  graph.NewExecutor(database, log, graphSettings),
 		page:      page,
 		admission: admission,
-		metrics:   newMetrics(admission),
+		metrics:   metrics,
 		rates:     newRateLimiter(settings.RateLimit, settings.RateBurst),
 	}, nil
 }
@@ -125,7 +127,7 @@ func (s *server) routes() http.Handler {
 func (s *server) identifyCaller(refuse refuse) func(http.Handler) http.Handler {
 	refuse = unread(refuse)
 	return func(next http.Handler) http.Handler {
-		return s.admission.door(refuse)(s.verifier.Middleware(refuse)(s.rates.middleware(refuse)(next)))
+		return s.admission.door(refuse)(s.verifier.Middleware(refuse)(s.rates.middleware(refuse)(s.spread(refuse)(next))))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -37,6 +38,14 @@ type Options struct {
 	// RowLevelSecurity has every statement tell its scope to the policies of
 	// PostgreSQL, in the same round trip.
 	RowLevelSecurity bool
+	// Replicas are the URLs of read replicas, which only PostgreSQL can have.
+	// [DB.WithReplica] sends requests there.
+	Replicas []string
+	// MaxReplicaLag is how far a replica may be behind before it is left out; 0
+	// takes the default of 5 seconds.
+	MaxReplicaLag time.Duration
+	// Log is told when a replica is left out and when it is used again; nil is nobody.
+	Log *slog.Logger
 }
 
 const defaultMaxConnections = 16
@@ -50,8 +59,9 @@ type DB struct {
 	// in a database that was opened read-only.
 	read, write *bun.DB
 	// runner runs the statements of the resolvers; bun runs all others.
-	runner runner
-	hooks  []bun.QueryHook
+	runner   runner
+	replicas *replicas // nil without any
+	hooks    []bun.QueryHook
 }
 
 // Open opens the database that databaseURL names, "sqlite:PATH" or
@@ -80,6 +90,9 @@ func Open(ctx context.Context, databaseURL string, options Options) (*DB, error)
 	db.url = databaseURL
 	if err := db.Ping(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot open the database: %s", oneLine(err)), db.Close())
+	}
+	if err := db.openReplicas(ctx, options); err != nil {
+		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil
 }
@@ -111,6 +124,10 @@ func (db *DB) AddQueryHook(hook bun.QueryHook) {
 
 // Close closes all connections.
 func (db *DB) Close() error {
+	return errors.Join(db.replicas.close(), db.closePools())
+}
+
+func (db *DB) closePools() error {
 	if db.write != nil && db.write.DB != db.read.DB {
 		return errors.Join(db.read.Close(), db.write.Close())
 	}

@@ -26,16 +26,22 @@ func openPostgres(databaseURL string, options Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
+	runner := newPostgresRunner(config, options)
+	bunDB := bun.NewDB(runner.pool, pgdialect.New())
+	return &DB{engine: Postgres, read: bunDB, write: bunDB, runner: runner}, nil
+}
+
+// newPostgresRunner makes a runner with a pool of its own.
+func newPostgresRunner(config *pgx.ConnConfig, options Options) *postgresRunner {
 	pool := sql.OpenDB(poolConnector{stdlib.GetConnector(*config)})
 	pool.SetMaxOpenConns(options.MaxConnections)
 	pool.SetMaxIdleConns(options.MaxConnections)
 	// Now and then a connection is made anew, so that the pool finds its way
 	// back to a database that moved.
 	pool.SetConnMaxLifetime(time.Hour)
-	bunDB := bun.NewDB(pool, pgdialect.New())
-	return &DB{engine: Postgres, read: bunDB, write: bunDB, runner: &postgresRunner{
+	return &postgresRunner{
 		pool, options.MaxConnections, config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement, options.RowLevelSecurity,
-	}}, nil
+	}
 }
 
 // poolConnector makes the connections of PostgreSQL's pool.

@@ -14,7 +14,7 @@ func CORS(origins []string) func(http.Handler) http.Handler {
 	return cors.Handler(cors.Options{
 		AllowedOrigins: origins,
 		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodOptions},
-		AllowedHeaders: []string{"Authorization", "Content-Type", "If-None-Match", "X-Request-Id", "X-Roster-Cost", companyHeader},
+		AllowedHeaders: []string{"Authorization", "Content-Type", "If-None-Match", "X-Request-Id", "X-Roster-Cost", "X-Roster-Fresh", companyHeader},
 		ExposedHeaders: []string{"ETag", "Deprecation", "Link", "RateLimit", "RateLimit-Policy", "Retry-After", "WWW-Authenticate", "X-Request-Id"},
 		MaxAge:         600,
 	})

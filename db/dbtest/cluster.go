@@ -32,6 +32,11 @@ type Cluster struct {
 	watchdog *exec.Cmd
 	leash    io.Closer
 
+	// settings are those beyond what every cluster has.
+	settings []string
+
+	// bouncer is the PgBouncer before the cluster, if there is one.
+	bouncer *exec.Cmd
 	process *os.Process
 	// exited is closed when the process has ended.
 	exited chan struct{}
@@ -49,13 +54,21 @@ const (
 	dirPrefix   = "roster-pg-"
 )
 
+// alone are the settings of a cluster that has no replicas.
+var alone = []string{"wal_level=minimal", "max_wal_senders=0"}
+
 // Postgres starts a cluster that nobody else uses. It is stopped, and its files
 // are removed, when the test ends. The test is skipped where the programs of
 // PostgreSQL are not installed, even if TEST_DATABASE_URL names a server: that
 // one is not there to be killed.
 func Postgres(t testing.TB) *Cluster {
 	t.Helper()
-	c, err := newCluster()
+	return startCluster(t, alone)
+}
+
+func startCluster(t testing.TB, settings []string) *Cluster {
+	t.Helper()
+	c, err := newCluster(settings)
 	if err != nil {
 		withoutPostgres(t, err)
 	}
@@ -161,8 +174,13 @@ func children(parent int) []int {
 	return pids
 }
 
-// newCluster makes the files of a cluster that is not started.
-func newCluster() (*Cluster, error) {
+// newCluster makes the files of a new cluster that is not started.
+func newCluster(settings []string) (*Cluster, error) {
+	return makeCluster(settings, "initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions")
+}
+
+// makeCluster has a program of PostgreSQL make the files of a cluster.
+func makeCluster(settings []string, program string, args ...string) (*Cluster, error) {
 	bin, err := findBinaries()
 	if err != nil {
 		return nil, err
@@ -177,15 +195,16 @@ func newCluster() (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{dir: dir, bin: bin}
-	if err := c.init(); err != nil {
+	c := &Cluster{dir: dir, bin: bin, settings: settings}
+	if err := c.init(program, args...); err != nil {
 		c.remove()
 		return nil, err
 	}
 	return c, nil
 }
 
-func (c *Cluster) init() error {
+// init has a program make the data directory.
+func (c *Cluster) init(program string, args ...string) error {
 	var err error
 	if c.lock, err = os.Create(filepath.Join(c.dir, "lock")); err != nil {
 		return err
@@ -193,12 +212,11 @@ func (c *Cluster) init() error {
 	if err := syscall.Flock(int(c.lock.Fd()), syscall.LOCK_EX); err != nil {
 		return err
 	}
-	initdb, err := c.command(filepath.Join(c.bin, "initdb"), "--pgdata="+c.data(), "--username=postgres",
-		"--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions")
+	maker, err := c.command(filepath.Join(c.bin, program), append(args, "--pgdata="+c.data())...)
 	if err != nil {
 		return err
 	}
-	if credential := initdb.SysProcAttr.Credential; credential != nil {
+	if credential := maker.SysProcAttr.Credential; credential != nil {
 		if err := os.Chown(c.dir, int(credential.Uid), int(credential.Gid)); err != nil {
 			return err
 		}
@@ -207,7 +225,7 @@ func (c *Cluster) init() error {
 	if err := c.startWatchdog(); err != nil {
 		return err
 	}
-	if output, err := initdb.CombinedOutput(); err != nil {
+	if output, err := maker.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, output)
 	}
 	return nil
@@ -231,6 +249,7 @@ if [ -n "$pid" ] && kill -QUIT "$pid" 2>/dev/null; then
 		sleep 0.05
 	done
 fi
+pid=$(cat "$1/pgbouncer.pid" 2>/dev/null) && kill -KILL "$pid" 2>/dev/null
 rm -rf "$1"
 `
 
@@ -253,6 +272,9 @@ func (c *Cluster) remove() {
 	}
 	if c.process != nil {
 		<-c.exited
+	}
+	if c.bouncer != nil {
+		_ = c.bouncer.Wait()
 	}
 	_ = os.RemoveAll(c.dir)
 	if c.lock != nil {
@@ -277,11 +299,17 @@ func (c *Cluster) start(ctx context.Context) error {
 var errSharedMemory = errors.New("the shared memory is still in use")
 
 func (c *Cluster) startOnce(ctx context.Context) error {
-	postgres, err := c.command(filepath.Join(c.bin, "postgres"), "-D", c.data(), "-k", c.dir,
+	args := []string{
+		"-D", c.data(), "-k", c.dir,
 		"-c", "listen_addresses=", "-c", "port=5432", "-c", "max_connections=60", "-c", "shared_buffers=16MB",
 		// The data must outlive the server, which some tests kill, and not the machine.
-		"-c", "fsync=off", "-c", "full_page_writes=off", "-c", "wal_level=minimal", "-c", "max_wal_senders=0",
-		"-c", "autovacuum=off", "-c", "jit=off", "-c", "max_parallel_workers_per_gather=0")
+		"-c", "fsync=off", "-c", "full_page_writes=off",
+		"-c", "autovacuum=off", "-c", "jit=off", "-c", "max_parallel_workers_per_gather=0",
+	}
+	for _, setting := range c.settings {
+		args = append(args, "-c", setting)
+	}
+	postgres, err := c.command(filepath.Join(c.bin, "postgres"), args...)
 	if err != nil {
 		return err
 	}

@@ -17,8 +17,8 @@ import (
 // server is a PostgreSQL server that tests get their databases from.
 type server struct {
 	admin *bun.DB
-	// url names a database of the server.
-	url func(name string) string
+	// url names a database of the server, and forTests does for the tests.
+	url, forTests func(name string) string
 	// options is how an empty database is created.
 	options string
 	// template is a migrated database to copy, or empty where there is none.
@@ -43,7 +43,7 @@ var sharedServer = sync.OnceValues(func() (*server, error) {
 		return externalServer(ctx, external)
 	}
 	// Nobody stops this one: its watchdog does, when the process ends.
-	cluster, err := newCluster()
+	cluster, err := newCluster(alone)
 	if err != nil {
 		return nil, err
 	}
@@ -53,6 +53,12 @@ var sharedServer = sync.OnceValues(func() (*server, error) {
 	shared, err := newServer(ctx, cluster.DSN("postgres"), cluster.DSN)
 	if err != nil {
 		return nil, err
+	}
+	if os.Getenv(throughPgBouncer) == "1" {
+		if err := cluster.startBouncer(); err != nil {
+			return nil, err
+		}
+		shared.forTests = cluster.bouncerDSN
 	}
 	// From here on migrated databases are copies.
 	shared.template, err = shared.createMigrated(ctx)
@@ -86,7 +92,7 @@ func newServer(ctx context.Context, adminURL string, url func(string) string) (*
 	if err != nil {
 		return nil, err
 	}
-	s := &server{admin: admin, url: url, options: turkish}
+	s := &server{admin: admin, url: url, forTests: url, options: turkish}
 	name, err := s.create(ctx)
 	if err != nil {
 		s.options = plain
@@ -152,5 +158,5 @@ func (s *server) database(t testing.TB, create func(context.Context) (string, er
 			t.Errorf("cannot drop the test's database: %v", err)
 		}
 	})
-	return s.url(name)
+	return s.forTests(name)
 }

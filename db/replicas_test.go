@@ -1,0 +1,168 @@
+package db_test
+
+import (
+	"context"
+	"log/slog"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"roster/db"
+	"roster/db/dbtest"
+	"roster/models"
+)
+
+// TestRequestStaysOnOneReplica has two replicas, one of which has not replayed the
+// last change. What one request reads belongs together all the same: the version
+// of a customer's subroles, and the subroles. It may get newer, never older.
+func TestRequestStaysOnOneReplica(t *testing.T) {
+	primary := dbtest.Primary(t)
+	databaseURL := primary.URL()
+	parsed, err := url.Parse(databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := strings.TrimPrefix(parsed.Path, "/")
+	data := dbtest.Users(5, 1)
+	customer := data.Customers[0].ID
+	dbtest.Fill(t, dbtest.OpenURL(t, databaseURL), data)
+	current, behind := primary.Replica(), primary.Replica()
+	store, err := db.Open(t.Context(), databaseURL, db.Options{
+		Replicas: []string{current.DSN(name), behind.DSN(name)}, MaxReplicaLag: time.Minute,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	until(t, "both replicas are used", func() bool {
+		states := store.Replicas()
+		return states[0].Used && states[1].Used
+	})
+
+	version := func(ctx context.Context) int64 {
+		t.Helper()
+		found, err := store.CustomersByID(ctx, everything, []models.ID{customer})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found[customer].SubrolesVersion
+	}
+	displayName := func(ctx context.Context) string {
+		t.Helper()
+		found, err := store.Subroles(ctx, everything, customer)
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%d subroles, error %v", len(found), err)
+		}
+		return found[0].DisplayName
+	}
+	old, oldName := version(t.Context()), displayName(t.Context())
+	const newName = "Written last"
+
+	on := func(cluster *dbtest.Cluster, database, statement string) {
+		t.Helper()
+		if _, err := dbtest.ConnectURL(t, cluster.DSN(database)).ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	on(behind, "postgres", "SELECT pg_wal_replay_pause()")
+	on(primary, name, "UPDATE subroles SET display_name = '"+newName+"'")
+	checkDiff(t, "the name on the primary", newName, displayName(t.Context()))
+	until(t, "one replica has replayed the change", func() bool { return displayName(store.WithReplica(t.Context())) == newName })
+
+	seen := map[string]int{}
+	for range 20 {
+		ctx := store.WithReplica(t.Context())
+		got := version(ctx)
+		want := newName
+		if got == old {
+			want = oldName
+		}
+		checkDiff(t, "the name", want, displayName(ctx))
+		seen[want]++
+	}
+	if seen[newName] < 5 || seen[oldName] < 5 {
+		t.Errorf("the replicas do not take turns: %v", seen)
+	}
+
+	ctx := store.WithReplica(t.Context())
+	for version(ctx) != old {
+		ctx = store.WithReplica(t.Context())
+	}
+	behind.Kill()
+	checkDiff(t, "the name once the replica is gone", newName, displayName(ctx))
+	if version(ctx) == old {
+		t.Error("the request went back to what is old")
+	}
+	states := store.Replicas()
+	if states[1].Used || states[1].Reruns != 1 {
+		t.Errorf("the replica that is gone: %+v", states[1])
+	}
+	behind.Start()
+	until(t, "the replica is used again", func() bool { return store.Replicas()[1].Used })
+}
+
+// TestStrangersAreNoReplicas holds that nobody reads from a server that is no
+// replica of this database, however well it is, nor from the primary by mistake.
+func TestStrangersAreNoReplicas(t *testing.T) {
+	primary, stranger := dbtest.Primary(t), dbtest.Primary(t)
+	promoted := primary.Replica()
+	var log logged
+	databaseURL := primary.URL()
+	store, err := db.Open(t.Context(), databaseURL, db.Options{
+		Replicas: []string{primary.DSN("postgres"), stranger.DSN("postgres"), promoted.DSN("postgres")}, Log: log.logger(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	until(t, "the replica is used", func() bool { return store.Replicas()[2].Used })
+	if _, err := dbtest.ConnectURL(t, promoted.DSN("postgres")).ExecContext(t.Context(), "SELECT pg_promote()"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it is promoted and left out", func() bool { return !store.Replicas()[2].Used })
+	for _, state := range store.Replicas() {
+		if state.Used {
+			t.Errorf("%+v", state)
+		}
+	}
+	for _, want := range []string{"it is no replica", "a server of another database"} {
+		until(t, "the log says: "+want, func() bool { return strings.Contains(log.String(), want) })
+	}
+}
+
+// until waits until something holds.
+func until(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for range time.Tick(5 * time.Millisecond) {
+		if holds() {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain until %s", what)
+		}
+	}
+}
+
+// logged is a log that can be read while it is written.
+type logged struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logged) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
+// Write adds to the log.
+func (l *logged) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(line)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
