@@ -22,6 +22,7 @@ type (
 		Duration    time.Duration
 		Want        map[string]int
 		SampleEvery int
+		MayRefuse   bool
 	}
 	request struct {
 		Method, URL, Body string
@@ -29,6 +30,7 @@ type (
 	}
 	result struct {
 		Requests  uint64
+		Refused   uint64
 		PerSecond float64
 		P50, P99  time.Duration
 		Checked   int

@@ -52,7 +52,7 @@ func (r *report) measureExtras(ctx context.Context, s *suite, d *driver, pg *pos
 	page := r.lane(page20Small, rosterName)
 	for n := 1; n <= 256; n *= 2 {
 		o := page.order
-		o.Connections, o.Duration = n, r.settings.duration
+		o.Connections, o.Duration, o.MayRefuse = n, r.settings.duration, true
 		result, err := d.drive(ctx, o)
 		if err != nil {
 			return fmt.Errorf("%d connections: %w", n, err)
@@ -60,6 +60,7 @@ func (r *report) measureExtras(ctx context.Context, s *suite, d *driver, pg *pos
 		e.sweep = append(e.sweep, sweep{n, result})
 	}
 	o := page.order
+	o.MayRefuse = true
 	e.rate = max(1, int(capacityShare*page.median(func(r round) float64 { return r.PerSecond })))
 	o.Rate, o.Duration, o.Connections = e.rate, 2*r.settings.duration, 4*connections
 	if e.steady, err = d.drive(ctx, o); err != nil {

@@ -194,9 +194,10 @@ func (e *extras) print(w io.Writer) {
 		}
 		fmt.Fprintf(w, "| %s | %.0f | %.2f | %s |\n", s.name, s.perSecond, s.perSecond/reference, peak)
 	}
-	fmt.Fprintln(w, "\n| Roster, page20: connections | requests/s | p50 ms | p99 ms |\n| ---: | ---: | ---: | ---: |")
+	fmt.Fprintln(w, "\n| Roster, page20: connections | answered/s | p50 ms | p99 ms | refused |\n| ---: | ---: | ---: | ---: | ---: |")
 	for _, s := range e.sweep {
-		fmt.Fprintf(w, "| %d | %.0f | %s | %s |\n", s.connections, s.result.PerSecond, milliseconds(float64(s.result.P50)), milliseconds(float64(s.result.P99)))
+		refused := 100 * float64(s.result.Refused) / float64(max(1, s.result.Refused+s.result.Requests))
+		fmt.Fprintf(w, "| %d | %.0f | %s | %s | %.0f %% |\n", s.connections, s.result.PerSecond, milliseconds(float64(s.result.P50)), milliseconds(float64(s.result.P99)), refused)
 	}
 	tail := float64(e.steady.P99) / float64(e.steady.P50)
 	fmt.Fprintln(w, "\n| Roster | goal | found | |\n| --- | ---: | ---: | --- |")

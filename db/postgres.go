@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -171,7 +172,7 @@ func (r *postgresRunner) run(ctx context.Context, statements []*statement) error
 	// last try gets a new one.
 	for try := 0; ; try++ {
 		err := r.try(ctx, statements)
-		if _, dead := err.(deadConnectionError); !dead || try >= r.maxConnections {
+		if _, dead := errors.AsType[deadConnectionError](err); !dead || try >= r.maxConnections {
 			return err
 		}
 	}
@@ -182,7 +183,7 @@ func (r *postgresRunner) try(ctx context.Context, statements []*statement) error
 	if err != nil {
 		return err
 	}
-	defer conn.Close() // gives it back to the pool
+	defer func() { _ = conn.Close() }() // gives it back to the pool
 	return conn.Raw(func(connection any) error {
 		pooled := connection.(pooled)
 		return pooled.dead(ctx, r.send(ctx, pooled.Conn.Conn(), statements))

@@ -122,15 +122,15 @@ func (r *sqliteRunner) run(ctx context.Context, statements []*statement) error {
 
 func (r *sqliteRunner) query(ctx context.Context, s *statement) (err error) {
 	text, args := s.render(SQLite)
-	prepared, err := r.prepare(ctx, text)
+	prepared, err := r.prepare(ctx, text) //nolint:sqlclosecheck // it is kept
 	if err != nil {
 		return err
 	}
 	var found *sql.Rows
 	if prepared != nil {
-		found, err = prepared.QueryContext(ctx, args...)
+		found, err = prepared.QueryContext(ctx, args...) //nolint:rowserrcheck // read does
 	} else {
-		found, err = r.pool.QueryContext(ctx, text, args...)
+		found, err = r.pool.QueryContext(ctx, text, args...) //nolint:rowserrcheck // read does
 	}
 	if err != nil {
 		return err
@@ -155,7 +155,7 @@ func (r *sqliteRunner) prepare(ctx context.Context, text string) (*sql.Stmt, err
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if other := r.prepared[text]; other != nil {
-		return other, prepared.Close()
+		return other, prepared.Close() //nolint:sqlclosecheck // another was first
 	}
 	r.prepared[text] = prepared
 	return prepared, nil

@@ -23,7 +23,7 @@ const (
 	selectCustomers         = "SELECT " + customerColumns + ", c.subroles_version, (SELECT version FROM authorities_version) FROM customers AS c"
 	selectSubroles          = "SELECT " + subroleColumns + " FROM subroles AS s"
 	selectAuthorities       = "SELECT a.id, a.name, a.clean_name FROM authorities AS a"
-	selectLegacyCredentials = "SELECT lc.user_id, lc.access_token, lc.vcs_password FROM legacy_credentials AS lc JOIN users AS u ON u.id = lc.user_id"
+	selectLegacyCredentials = "SELECT lc.user_id, lc.access_token, lc.vcs_password FROM legacy_credentials AS lc JOIN users AS u ON u.id = lc.user_id" //nolint:gosec // columns, not values
 )
 
 // CustomersByID gives the customers with these ids.

@@ -30,6 +30,8 @@ type Order struct {
 	Want map[string]int
 	// SampleEvery is how many answers there are for each whose body is checked.
 	SampleEvery int
+	// MayRefuse allows answers of 503, which count as refused and not as answered.
+	MayRefuse bool
 }
 
 // Target is one request.
@@ -41,6 +43,7 @@ type Target struct {
 // Result is what came of an order.
 type Result struct {
 	Requests  uint64
+	Refused   uint64
 	PerSecond float64
 	P50, P99  time.Duration
 	// Checked is how many bodies were looked at. Failure is the first answer that
@@ -93,6 +96,10 @@ func attack(client *http.Client, order Order) (result Result) {
 	pacer := vegeta.ConstantPacer{Freq: order.Rate, Per: time.Second}
 	var metrics vegeta.Metrics
 	for r := range attacker.Attack(vegeta.NewStaticTargeter(targets...), pacer, order.Duration, "") {
+		if order.MayRefuse && r.Code == http.StatusServiceUnavailable {
+			result.Refused++
+			continue
+		}
 		metrics.Add(r)
 		if result.Failure == "" {
 			result.check(r, order)
