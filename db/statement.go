@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -96,7 +97,7 @@ func (db *DB) run(ctx context.Context, scope models.Scope, statements ...*statem
 		s.scope = scope
 	}
 	if len(db.hooks) == 0 {
-		return translate(db.runner.run(ctx, statements))
+		return translate(db.runAll(ctx, statements))
 	}
 	events := make([]*bun.QueryEvent, len(statements))
 	for i, s := range statements {
@@ -106,7 +107,7 @@ func (db *DB) run(ctx context.Context, scope models.Scope, statements ...*statem
 			ctx = hook.BeforeQuery(ctx, events[i])
 		}
 	}
-	err := db.runner.run(ctx, statements)
+	err := db.runAll(ctx, statements)
 	for i, s := range statements {
 		events[i].Err = s.err
 		for _, hook := range db.hooks {
@@ -114,6 +115,17 @@ func (db *DB) run(ctx context.Context, scope models.Scope, statements ...*statem
 		}
 	}
 	return translate(err)
+}
+
+// runAll holds that a failure is that of a statement. None has begun where there
+// was no connection, so it is the first one's then: without an error it would pass
+// for a statement that found nothing.
+func (db *DB) runAll(ctx context.Context, statements []*statement) error {
+	err := db.runner.run(ctx, statements)
+	if err != nil && !slices.ContainsFunc(statements, func(s *statement) bool { return s.err != nil }) {
+		statements[0].err = err
+	}
+	return err
 }
 
 // collect gives a reader of rows into values whose fields dest names, and where
