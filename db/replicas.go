@@ -328,6 +328,9 @@ func (r *replicas) judge(replica *replica, answer serverState) error {
 	if answer.system != r.history[0].system {
 		return errors.New("it is a server of another database, and no replica of this one")
 	}
+	if answer.role != r.history[0].role {
+		return fmt.Errorf("it is read by the role %s, and must be by that of the primary, %s", answer.role, r.history[0].role)
+	}
 	if !answer.inRecovery {
 		return errors.New("it is no replica: it can be written to")
 	}
@@ -366,10 +369,13 @@ type serverState struct {
 	position int64
 	// system is the same for a primary and its replicas, and for no other.
 	system int64
+	// role is who asks. Its rights and the row level security that applies to it
+	// are what was checked on the primary.
+	role string
 }
 
 const askServer = `SELECT pg_is_in_recovery(), (coalesce(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END,
-	'0/0') - '0/0'::pg_lsn)::bigint, (SELECT system_identifier FROM pg_control_system())`
+	'0/0') - '0/0'::pg_lsn)::bigint, (SELECT system_identifier FROM pg_control_system()), current_user::text`
 
 // probe asks one server how it is. It has a connection of its own, so that a pool
 // that has none left does not pass for a server that is away.
@@ -387,7 +393,7 @@ func (p *probe) ask(ctx context.Context) (state serverState, err error) {
 			return state, err
 		}
 	}
-	if err = p.conn.QueryRow(ctx, askServer).Scan(&state.inRecovery, &state.position, &state.system); err != nil {
+	if err = p.conn.QueryRow(ctx, askServer).Scan(&state.inRecovery, &state.position, &state.system, &state.role); err != nil {
 		p.forget(ctx)
 	}
 	return state, err

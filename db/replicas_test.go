@@ -110,14 +110,21 @@ func TestStrangersAreNoReplicas(t *testing.T) {
 	promoted := primary.Replica()
 	var log logged
 	databaseURL := primary.URL()
+	if _, err := dbtest.ConnectURL(t, databaseURL).ExecContext(t.Context(), "CREATE ROLE another SUPERUSER LOGIN"); err != nil {
+		t.Fatal(err)
+	}
 	store, err := db.Open(t.Context(), databaseURL, db.Options{
-		Replicas: []string{primary.DSN("postgres"), stranger.DSN("postgres"), promoted.DSN("postgres")}, Log: log.logger(),
+		Replicas: []string{
+			primary.DSN("postgres"), stranger.DSN("postgres"), promoted.DSN("postgres"),
+			strings.Replace(promoted.DSN("template1"), "postgres@", "another@", 1),
+		}, Log: log.logger(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer store.Close()
 	until(t, "the replica is used", func() bool { return store.Replicas()[2].Used })
+	until(t, "the log tells of the role", func() bool { return strings.Contains(log.String(), "it is read by the role another") })
 	if _, err := dbtest.ConnectURL(t, promoted.DSN("postgres")).ExecContext(t.Context(), "SELECT pg_promote()"); err != nil {
 		t.Fatal(err)
 	}
