@@ -355,7 +355,7 @@ func (r *replicas) decide(ctx context.Context, replica *replica, problem error) 
 		replica.term.Store(&term{ended, end})
 	}
 	switch {
-	case problem != nil && (was == "" || was == notYet):
+	case problem != nil && was != replica.reported:
 		r.log.Warn("a replica is left out", "replica", replica.name, "error", replica.reported)
 	case problem == nil && was != "" && was != notYet:
 		r.log.Info("a replica is used again", "replica", replica.name)
