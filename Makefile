@@ -24,10 +24,10 @@ generate: ## Generate graph/generated.go from schema.graphqls
 test: ## Run the tests; those for PostgreSQL and Chromium are skipped where these are missing
 	go test ./...
 
-.PHONY: test-all
-test-all: ## Run the tests with the race detector, and fail where PostgreSQL or Chromium is missing
+.PHONY: test-race
+test-race: ## Run the tests with the race detector, in fewer rounds, and fail where PostgreSQL or Chromium is missing
 	@# One package at a time: some stop, kill and overload real servers, and want the machine.
-	REQUIRE_POSTGRES=1 REQUIRE_CHROMIUM=1 go test -race -shuffle=on -timeout 25m -p 1 ./...
+	REQUIRE_POSTGRES=1 REQUIRE_CHROMIUM=1 go test -race -short -shuffle=on -timeout 25m -p 1 ./...
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (20s); what it finds is kept in testdata/fuzz

@@ -17,6 +17,9 @@ import (
 // about as many, and tells the others at once to come back. Times and rates
 // depend on what else the machine does, so they are told and not tested.
 func TestFourTimesTheCapacity(t *testing.T) {
+	if testing.Short() {
+		t.Skip("what a server can do at most takes half a minute to find out")
+	}
 	_, facts := startProgram(t)
 	load := newLoad(t, facts)
 	load.run(8, 0, time.Second) // warms up
