@@ -248,6 +248,9 @@ func explain(t *testing.T, conn *bun.DB, statement dbtest.Statement) (rows int, 
 // TestPlansOfSQLite holds that no list reads a whole table of users, and that
 // every order of an unfiltered one is that of an index.
 func TestPlansOfSQLite(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the plans of all filters in all orders take half a minute")
+	}
 	store := dbtest.Open(t, db.SQLite)
 	conn := dbtest.Connect(t, store)
 	dbtest.Write(t, conn, dbtest.Users(200, 31))
