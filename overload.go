@@ -21,7 +21,7 @@ import (
 
 // admission bounds how much is worked on at once. More than the processors and
 // the database can do together only makes everybody wait. So what has a place is
-// answered about as fast as on an idle server, as many wait for a place, and
+// answered about as fast as on an idle server, some wait for a place, and
 // everything beyond is refused at once, which costs next to nothing.
 //
 // A place is held while a GraphQL document runs, whether a caller sent it or it
@@ -46,10 +46,11 @@ const maxWait = time.Second
 // before anybody has waited for long.
 const together = 32
 
-// newAdmission makes one for so many documents at once. As many may wait, or
-// more where few run.
+// newAdmission makes one for so many documents at once. Four times as many may
+// wait, which keeps the last of them for about as long as a busy server takes to
+// answer anyway, or more where few run.
 func newAdmission(places int) *admission {
-	return &admission{places: make(chan struct{}, places), queue: int64(max(places, together-places)), maxWait: maxWait}
+	return &admission{places: make(chan struct{}, places), queue: int64(max(4*places, together-places)), maxWait: maxWait}
 }
 
 // suitablePlaces is how many documents run at once on this machine when nothing

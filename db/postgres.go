@@ -114,6 +114,12 @@ func postgresConfig(databaseURL string, options Options) (*pgx.ConnConfig, error
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "roster"
 	}
+	if config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
+		// Left alone, PostgreSQL compares guesses of what the kept plan and a new one
+		// cost, and plans a page anew each time when its guess for this customer is
+		// lower, which takes longer than reading it.
+		config.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
+	}
 	if options.StatementTimeout > 0 {
 		config.RuntimeParams["statement_timeout"] = strconv.FormatInt(options.StatementTimeout.Milliseconds(), 10)
 	}
@@ -190,35 +196,39 @@ func (r *postgresRunner) try(ctx context.Context, statements []*statement) error
 	})
 }
 
+// What the statements after it in the same transaction are told.
+const (
+	setScope   = "SELECT set_config('roster.scope', $1, true)"
+	planAlways = "SELECT set_config('plan_cache_mode', 'force_custom_plan', true)"
+)
+
 // send runs the statements on one connection.
 func (r *postgresRunner) send(ctx context.Context, conn *pgx.Conn, statements []*statement) error {
-	if r.guarded || len(statements) > 1 && !slices.ContainsFunc(statements, func(s *statement) bool { return s.replan }) {
-		return r.sendTogether(ctx, conn, statements)
+	var (
+		batch    pgx.Batch
+		settings int
+	)
+	set := func(text string, args ...any) {
+		batch.Queue(text, args...)
+		settings++
 	}
-	for _, s := range statements {
-		text, args := s.render(Postgres)
-		if s.replan && r.prepares {
-			args = append([]any{pgx.QueryExecModeCacheDescribe}, args...)
-		}
-		if s.err = readAll(s, func() (pgx.Rows, error) { return conn.Query(ctx, text, args...) }); s.err != nil {
-			return s.err
-		}
-	}
-	return nil
-}
-
-// sendTogether runs the statements in one round trip and one transaction.
-func (r *postgresRunner) sendTogether(ctx context.Context, conn *pgx.Conn, statements []*statement) error {
-	var batch pgx.Batch
 	if r.guarded {
-		batch.Queue(setScope, scopeSetting(statements[0].scope))
+		set(setScope, scopeSetting(statements[0].scope))
+	}
+	if r.prepares && slices.ContainsFunc(statements, func(s *statement) bool { return s.replan }) {
+		set(planAlways)
+	}
+	if s := statements[0]; len(statements) == 1 && settings == 0 {
+		text, args := s.render(Postgres)
+		s.err = readAll(s, func() (pgx.Rows, error) { return conn.Query(ctx, text, args...) })
+		return s.err
 	}
 	for _, s := range statements {
 		text, args := s.render(Postgres)
 		batch.Queue(text, args...)
 	}
 	results := conn.SendBatch(ctx, &batch)
-	if r.guarded {
+	for range settings {
 		if _, err := results.Exec(); err != nil {
 			statements[0].err = err
 			_ = results.Close() // says the same

@@ -17,10 +17,6 @@ import (
 // guardedTables are the tables that have a policy.
 var guardedTables = []string{"customers", "users", "subroles", "user_counts", "user_authorities", "legacy_credentials"}
 
-// setScope tells the policies what the statements after it in the same
-// transaction may read.
-const setScope = "SELECT set_config('roster.scope', $1, true)"
-
 // scopeSetting gives a scope in the form that the policies read.
 func scopeSetting(scope models.Scope) string {
 	if scope.All {

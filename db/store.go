@@ -117,7 +117,7 @@ func (db *DB) usersStatement(scope models.Scope, query models.UserQuery) (*windo
 		before:     before,
 	}
 	w := db.listUsers(list, scope, query)
-	w.statement.replan = query.Filter != nil
+	w.statement.replan = query.Filter != nil || query.Window.Offset >= deepFrom
 	return w, nil
 }
 
