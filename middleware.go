@@ -48,9 +48,14 @@ func (s *server) record(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began, end := time.Now(), s.metrics.begin()
 		recorder := &statusRecorder{ResponseWriter: w, status: http.StatusOK, patience: readTime, leaving: s.draining.Load}
+		visit := &visit{}
+		r = r.WithContext(context.WithValue(r.Context(), visitKey{}, visit))
 		defer func() {
 			took := time.Since(began)
 			end(r.Pattern, recorder.status, took)
+			if visit.refused {
+				return // under a flood, a line for each would cost more than the refusal; the metrics count them
+			}
 			s.log.InfoContext(r.Context(), "request", "requestId", graph.RequestID(r.Context()), "method", method(r), "route", r.Pattern,
 				"status", recorder.status, "bytes", recorder.bytes, "duration", took.Round(time.Microsecond))
 		}()

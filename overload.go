@@ -68,8 +68,11 @@ func suitablePlaces(engine db.Engine) int {
 // full reports whether as many wait as may.
 func (a *admission) full() bool { return a.waiting.Load() >= a.queue }
 
-func (a *admission) refusal() error {
+func (a *admission) refusal(ctx context.Context) error {
 	a.refused.Add(1)
+	if visit, ok := ctx.Value(visitKey{}).(*visit); ok {
+		visit.refused = true
+	}
 	return models.Errorf(models.CodeUnavailable, "The server has more to do than it can. Try again in a moment.")
 }
 
@@ -82,14 +85,14 @@ func (a *admission) enter(ctx context.Context) error {
 	default:
 	}
 	if a.full() {
-		return a.refusal()
+		return a.refusal(ctx)
 	}
 	a.waiting.Add(1)
 	defer a.waiting.Add(-1)
-	ctx, cancel := context.WithTimeout(ctx, a.maxWait)
+	waiting, cancel := context.WithTimeout(ctx, a.maxWait)
 	defer cancel()
-	if a.enterPatiently(ctx) != nil {
-		return a.refusal()
+	if a.enterPatiently(waiting) != nil {
+		return a.refusal(ctx)
 	}
 	return nil
 }
@@ -108,8 +111,11 @@ func (a *admission) enterPatiently(ctx context.Context) error {
 // leave gives a place back.
 func (a *admission) leave() { <-a.places }
 
-// visit is what is known of one request: whether it has had a place already.
-type visit struct{ admitted bool }
+// visit is what is known of one request.
+type visit struct {
+	admitted bool // it has had a place already
+	refused  bool // it got none
+}
 
 type visitKey struct{}
 
@@ -119,10 +125,10 @@ func (a *admission) door(refuse refuse) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if a.full() {
-				refuse(w, r, a.refusal())
+				refuse(w, r, a.refusal(r.Context()))
 				return
 			}
-			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), visitKey{}, &visit{})))
+			next.ServeHTTP(w, r)
 		})
 	}
 }

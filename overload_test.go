@@ -185,7 +185,7 @@ func TestRefusalsAreNoErrorsInTheLog(t *testing.T) {
 		"Worth":     rest.NewWorth(rest.Config{Log: logger, Authenticate: anyone}).Refuse,
 		"Testinium": rest.NewTestinium(rest.Config{Log: logger, Authenticate: anyone}).Refuse,
 	} {
-		for _, err := range []error{newAdmission(1).refusal(), models.Errorf(models.CodeRateLimited, "Too many.")} {
+		for _, err := range []error{newAdmission(1).refusal(t.Context()), models.Errorf(models.CodeRateLimited, "Too many.")} {
 			refuse(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil), err)
 			if log.String() != "" {
 				t.Fatalf("%s: %v is in the log: %s", name, err, log.String())
