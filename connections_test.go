@@ -8,10 +8,20 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 )
+
+// isLast reports whether the client's connection is the one that was used last of
+// those that have no request on them.
+func (l *connectionLimit) isLast(client net.Addr) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	last := l.unused.Back()
+	return last != nil && last.Value.(net.Conn).RemoteAddr().String() == client.String()
+}
 
 // One connection too many costs the one that has been unused for longest; those
 // with a request on them stay.
@@ -33,6 +43,12 @@ func TestConnectionLimit(t *testing.T) {
 		fmt.Fprintf(connection, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
 		if _, err := http.ReadResponse(bufio.NewReader(connection), nil); err != nil {
 			t.Fatal(err)
+		}
+		// The server counts a connection as unused only after the answer has left.
+		for began := time.Now(); !server.connections.isLast(connection.LocalAddr()); runtime.Gosched() {
+			if time.Since(began) > 10*time.Second {
+				t.Fatal("the connection is not among the unused")
+			}
 		}
 	}
 	closed := func(connection net.Conn) {

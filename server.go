@@ -65,6 +65,8 @@ type server struct {
 	admission *admission
 	metrics   *metrics
 	rates     *rateLimiter
+	// connections bounds the number of connections.
+	connections *connectionLimit
 	// certificate is nil for serving without TLS.
 	certificate *certificate
 	draining    atomic.Bool
@@ -80,15 +82,16 @@ func newServer(settings *serverSettings, verifier *auth.Verifier, database *db.D
 	metrics := newMetrics(admission)
 	metrics.registry.MustRegister(replicaMetrics{database})
 	return &server{
-		settings:  settings,
-		log:       log,
-		db:        database,
-		verifier:  verifier,
-		executor:  graph.NewExecutor(database, log, graphSettings),
-		page:      page,
-		admission: admission,
-		metrics:   metrics,
-		rates:     newRateLimiter(settings.RateLimit, settings.RateBurst),
+		settings:    settings,
+		log:         log,
+		db:          database,
+		verifier:    verifier,
+		executor:    graph.NewExecutor(database, log, graphSettings),
+		page:        page,
+		admission:   admission,
+		metrics:     metrics,
+		rates:       newRateLimiter(settings.RateLimit, settings.RateBurst),
+		connections: newConnectionLimit(settings.MaxConnections),
 	}, nil
 }
 
@@ -149,7 +152,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 		return errors.Join(err, listener.Close())
 	}
 	defer stopAdmin()
-	busy, limit := newBusyConnections(), newConnectionLimit(s.settings.MaxConnections)
+	busy, limit := newBusyConnections(), s.connections
 	server := &http.Server{
 		Handler:           s.routes(),
 		ReadHeaderTimeout: min(5*time.Second, s.settings.RequestTimeout),
