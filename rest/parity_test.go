@@ -64,7 +64,7 @@ func TestParity(t *testing.T) {
 				rt.Errorf("%s\n(-GraphQL +Worth):\n%s", strings.Join(q.query, "&"), diff)
 			}
 		})
-		if matched < 100 {
+		if matched < 100 && !testing.Short() { // which asks a fifth of the questions
 			t.Errorf("all questions together found %d users: they test too little", matched)
 		}
 	})
