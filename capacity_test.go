@@ -17,7 +17,7 @@ import (
 // about as many, and tells the others at once to come back. Times and rates
 // depend on what else the machine does, so they are told and not tested.
 func TestFourTimesTheCapacity(t *testing.T) {
-	if testing.Short() {
+	if testing.Short() { // CI runs it without -short, before the race detector
 		t.Skip("what a server can do at most takes half a minute to find out")
 	}
 	_, facts := startProgram(t)

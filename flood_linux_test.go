@@ -34,7 +34,7 @@ const mostMemory = 128 << 10
 // What anybody can send, at its worst and all at once, takes the server neither
 // its memory nor its descriptors nor the time of those who behave.
 func TestEverybodyAtOnce(t *testing.T) {
-	if testing.Short() {
+	if testing.Short() { // CI runs it without -short, before the race detector
 		t.Skip("10,000 connections and eight abusers keep the machine busy for a minute")
 	}
 	admin := freeAddress(t)

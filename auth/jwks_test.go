@@ -289,7 +289,7 @@ func badAnswers() map[string]http.HandlerFunc {
 			for err := error(nil); err == nil && r.Context().Err() == nil; {
 				_, err = io.WriteString(w, " ")
 				_ = http.NewResponseController(w).Flush()
-				time.Sleep(time.Second)
+				time.Sleep(time.Second) // in a bubble this moves the clock and takes no time
 			}
 		},
 		"Bomb": func(w http.ResponseWriter, _ *http.Request) {

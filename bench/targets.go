@@ -192,6 +192,7 @@ func coldStart(ctx context.Context, dir, program, databaseURL string) (took time
 		}
 		all = append(all, float64(time.Since(began)))
 		if i == times-1 {
+			// What "idle" means: the runtime has had the time to give back what the start took.
 			time.Sleep(2 * time.Second)
 			idle = memory(t.pid(), "VmRSS")
 		}

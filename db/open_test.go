@@ -95,17 +95,6 @@ func TestOpenRefusesFiles(t *testing.T) {
 		}
 	}
 
-	t.Run("Unreadable", func(t *testing.T) {
-		if os.Getuid() == 0 {
-			t.Skip("root can read every file")
-		}
-		path := write("unreadable.db", "")
-		if err := os.Chmod(path, 0); err != nil {
-			t.Fatal(err)
-		}
-		_, err := db.Open(t.Context(), "sqlite:"+path, db.Options{})
-		checkMessage(t, err, "cannot open the database")
-	})
 	t.Run("MissingIsNotMade", func(t *testing.T) {
 		path := filepath.Join(dir, "missing.db")
 		_, err := db.Open(t.Context(), "sqlite:"+path, db.Options{})

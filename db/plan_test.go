@@ -168,7 +168,7 @@ func planFilters() map[string]*models.UserFilter {
 // statements of the store, and holds that PostgreSQL never reads a whole table
 // of users nor most users of a large customer.
 func TestPlans(t *testing.T) {
-	if testing.Short() {
+	if testing.Short() { // CI runs it without -short, before the race detector
 		t.Skip("making up customers that are large enough takes half a minute")
 	}
 	store := dbtest.Open(t, db.Postgres)
@@ -248,7 +248,7 @@ func explain(t *testing.T, conn *bun.DB, statement dbtest.Statement) (rows int, 
 // TestPlansOfSQLite holds that no list reads a whole table of users, and that
 // every order of an unfiltered one is that of an index.
 func TestPlansOfSQLite(t *testing.T) {
-	if testing.Short() {
+	if testing.Short() { // CI runs it without -short, before the race detector
 		t.Skip("the plans of all filters in all orders take half a minute")
 	}
 	store := dbtest.Open(t, db.SQLite)

@@ -285,17 +285,12 @@ func (r *postgresRows) Scan(dest ...any) error {
 	return nil
 }
 
-// decode reads one value into what dest points to; nil is SQL's NULL.
+// decode reads one value into what dest points to.
 func decode(value []byte, dest any) error {
 	var size int // that the value must have, 0 for any
 	switch dest := dest.(type) {
 	case *string:
 		*dest = string(value)
-	case **string:
-		*dest = nil
-		if value != nil {
-			*dest = new(string(value))
-		}
 	case *models.UserStatus:
 		*dest = models.UserStatus(value)
 	case *bool:
@@ -306,38 +301,22 @@ func decode(value []byte, dest any) error {
 		if size = 8; len(value) == size {
 			*dest = bigEndian(value)
 		}
-	case **int64:
-		*dest = nil
-		if value == nil {
-			return nil
-		}
-		if size = 8; len(value) == size {
-			*dest = new(bigEndian(value))
-		}
 	case *models.ID:
 		if size = 16; len(value) == size {
 			*dest = idOf(value)
-		}
-	case **models.ID:
-		*dest = nil
-		if value == nil {
-			return nil
-		}
-		if size = 16; len(value) == size {
-			*dest = new(idOf(value))
 		}
 	case *time.Time:
 		if size = 8; len(value) == size {
 			*dest = timeOf(value)
 		}
+	case **string:
+		return decodeOptional(value, dest)
+	case **int64:
+		return decodeOptional(value, dest)
+	case **models.ID:
+		return decodeOptional(value, dest)
 	case **time.Time:
-		*dest = nil
-		if value == nil {
-			return nil
-		}
-		if size = 8; len(value) == size {
-			*dest = new(timeOf(value))
-		}
+		return decodeOptional(value, dest)
 	case *[]int64:
 		return decodeNumbers(value, dest)
 	default:
@@ -347,6 +326,16 @@ func decode(value []byte, dest any) error {
 		return fmt.Errorf("the value has %d bytes and not %d", len(value), size)
 	}
 	return nil
+}
+
+// decodeOptional reads a value that may be SQL's NULL, for which it gives nil.
+func decodeOptional[T any](value []byte, dest **T) error {
+	*dest = nil
+	if value == nil {
+		return nil
+	}
+	*dest = new(T)
+	return decode(value, *dest)
 }
 
 func bigEndian(value []byte) int64 {

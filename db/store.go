@@ -51,12 +51,12 @@ func (db *DB) CustomerAndUsers(ctx context.Context, scope models.Scope, query mo
 	readCustomers, customers := collect(customerFields)
 	customer := selected(selectCustomers, all(where("c.id = ?", query.CustomerID), scoped(scope, "c.id")), "", readCustomers)
 	err = db.run(ctx, scope, customer, users.statement)
-	found, _ := first(*customers, nil)
-	if err != nil && found == nil {
-		return nil, nil, err // not found, or could not be asked for
+	if customer.err != nil {
+		return nil, nil, err
 	}
 	page.Rows, page.More = users.rows()
 	page.Err = err
+	found, _ := first(*customers, nil)
 	return found, page, nil
 }
 

@@ -96,7 +96,7 @@ func TestCursorProperties(t *testing.T) {
 		if slices.ContainsFunc([]string{user.FirstName, user.LastName, user.Email, user.UsernameKey}, func(s string) bool {
 			return models.CheckText(s) != nil
 		}) {
-			t.Skip("the databases cannot hold this text")
+			t.Skip("the databases cannot hold this text") // rapid draws another in its place
 		}
 
 		cursor := query.Cursor(user)

@@ -86,6 +86,6 @@ func (c *Cluster) startBouncer() error {
 			log, _ := os.ReadFile(filepath.Join(c.dir, "pgbouncer.log"))
 			return fmt.Errorf("pgbouncer does not start: %w: %s", err, cmp.Or(string(log), "its log is empty"))
 		}
-		time.Sleep(pollInterval)
+		<-time.After(pollInterval) // nothing tells when it listens, so it is asked again
 	}
 }
