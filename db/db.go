@@ -78,7 +78,7 @@ func Open(ctx context.Context, databaseURL string, options Options) (*DB, error)
 	)
 	switch scheme {
 	case "sqlite":
-		db, err = openSQLite(sqlitePath(databaseURL), options)
+		db, err = openSQLite(ctx, sqlitePath(databaseURL), options)
 	case "postgres", "postgresql":
 		db, err = openPostgres(databaseURL, options)
 	default:
@@ -106,9 +106,11 @@ func oneLine(err error) string {
 func (db *DB) Engine() Engine { return db.engine }
 
 // Ping checks that the database answers.
-func (db *DB) Ping(ctx context.Context) error {
-	// A ping of SQLite opens no file that was opened before, so something is read.
-	_, err := db.read.ExecContext(ctx, "SELECT 1")
+func (db *DB) Ping(ctx context.Context) error { return ping(ctx, db.read) }
+
+// ping reads something: SQLite's own ping opens no file that was opened before.
+func ping(ctx context.Context, pool *bun.DB) error {
+	_, err := pool.ExecContext(ctx, "SELECT 1")
 	return err
 }
 

@@ -16,7 +16,8 @@ import (
 
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/sqlitedialect"
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"roster/models"
 )
@@ -26,7 +27,7 @@ func sqlitePath(databaseURL string) string {
 	return strings.TrimPrefix(strings.TrimPrefix(databaseURL, "sqlite:"), "//")
 }
 
-func openSQLite(path string, options Options) (*DB, error) {
+func openSQLite(ctx context.Context, path string, options Options) (*DB, error) {
 	if path == "" || strings.Contains(path, ":memory:") {
 		return nil, errors.New("the database URL must name a file, as in sqlite:roster.db")
 	}
@@ -43,7 +44,7 @@ func openSQLite(path string, options Options) (*DB, error) {
 		}
 		write.SetMaxOpenConns(1)
 		db.write = bun.NewDB(write, sqlitedialect.New())
-		if _, err := db.write.Exec("SELECT 1"); err != nil {
+		if err := patiently(ctx, func() error { return ping(ctx, db.write) }); err != nil {
 			return nil, errors.Join(fmt.Errorf("cannot open the database %s: %w", path, err), write.Close())
 		}
 	}
@@ -70,9 +71,30 @@ func sqliteDSN(path string, create bool, pragmas ...string) string {
 	// busy_timeout is first: the pragmas after it may have to wait for a lock.
 	query := url.Values{
 		"mode":    {mode},
-		"_pragma": append([]string{"busy_timeout(5000)", "foreign_keys(1)", "synchronous(NORMAL)"}, pragmas...),
+		"_pragma": append([]string{fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), "foreign_keys(1)", "synchronous(NORMAL)"}, pragmas...),
 	}
 	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + query.Encode()
+}
+
+// busyTimeout is how long a statement waits for a lock that another holds.
+const busyTimeout = 5 * time.Second
+
+// patiently waits for a lock that SQLite itself does not wait for. Of two that
+// turn on the write-ahead log of a new file at once it refuses one, as each waits
+// for the other to let go of the file.
+func patiently(ctx context.Context, open func() error) error {
+	for began := time.Now(); ; {
+		err := open()
+		failure, ok := errors.AsType[*sqlite.Error](err)
+		if !ok || failure.Code()&0xff != sqlite3.SQLITE_BUSY || time.Since(began) > busyTimeout {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 // sqliteTime is the form of a time in SQLite: text that sorts as the times do.
