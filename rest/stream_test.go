@@ -146,7 +146,9 @@ func (s *scripted) ExecuteOwn(context.Context, graph.Request) graph.Response {
 // When the users after a page are deleted before the next one is read, that page is empty.
 func TestEmptyPages(t *testing.T) {
 	const (
-		user  = `{"id":"` + string(sandbox) + `","entityId":1,"createdAt":"2024-02-12T14:16:49.053Z","authorities":[]}`
+		user = `{"id":"` + string(sandbox) + `","userType":null,"entityId":1,"name":"","surname":"","username":null,"email":"a@b","enabled":true,` +
+			`"accountNonExpired":true,"accountNonLocked":true,"credentialNonExpired":true,` +
+			`"createdDate":"2024-02-12T14:16:49.053Z","lastPasswordResetDate":null,"authorities":[]}`
 		more  = `{"nodes":[` + user + `],"pageInfo":{"hasNextPage":true,"endCursor":"x"}}`
 		empty = `{"nodes":[],"pageInfo":{"hasNextPage":false,"endCursor":null}}`
 		hole  = `{"nodes":[],"pageInfo":{"hasNextPage":true,"endCursor":"x"}}`

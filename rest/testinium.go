@@ -107,7 +107,7 @@ func (a *testinium) user(w http.ResponseWriter, r *http.Request, path []string) 
 		return err
 	}
 	variables := map[string]any{"customer": question.customer}
-	customer, err := a.customer(r.Context(), question, testiniumCustomerDocument, variables)
+	customer, _, err := a.customer(r.Context(), question, testiniumCustomerDocument, variables)
 	if err != nil {
 		return err
 	}
@@ -115,8 +115,12 @@ func (a *testinium) user(w http.ResponseWriter, r *http.Request, path []string) 
 	if err != nil {
 		return err
 	}
-	if users := found.Users.Nodes; len(users) == 1 && users[0].EntityID == number {
-		writeTagged(w, jsonType, encode(&users[0].testiniumUser))
+	if len(found.users) == 1 && found.users[0].Get("entityId").Int() == number {
+		user, err := found.user(found.users[0])
+		if err != nil {
+			return err
+		}
+		writeTagged(w, jsonType, user.appendTo(nil))
 		return nil
 	}
 	return &refusal{http.StatusNotFound, "USER_NOT_FOUND", fmt.Sprintf("This customer has no user %d.", number)}
