@@ -176,23 +176,20 @@ func textList(name string, value any) ([]string, error) {
 	return texts, nil
 }
 
-// principal reads the claims of a token whose signature was verified.
-func (t *trusted) principal(claims object) (*Principal, error) {
-	registered, err := registeredClaims(claims)
-	if err != nil {
-		return nil, err
+// principal reads the claims of a token whose signature was verified. It gives
+// those that were checked too, as some of them depend on the time.
+func (t *trusted) principal(claims object) (registered jwt.RegisteredClaims, p *Principal, err error) {
+	if registered, err = registeredClaims(claims); err != nil {
+		return registered, nil, err
 	}
 	if err := t.validator.Validate(registered); err != nil {
-		return nil, err
+		return registered, nil, err
 	}
-	p := &Principal{Subject: registered.Subject, ExpiresAt: registered.ExpiresAt.UTC()}
+	p = &Principal{Subject: registered.Subject, ExpiresAt: registered.ExpiresAt.UTC()}
 	if err := p.readCustomers(t.customers, claims); err != nil {
-		return nil, err
+		return registered, nil, err
 	}
-	if err := p.readAuthorities(t.authorities, claims); err != nil {
-		return nil, err
-	}
-	return p, nil
+	return registered, p, p.readAuthorities(t.authorities, claims)
 }
 
 // registeredClaims reads the claims of RFC 7519, section 4.1. The library's own

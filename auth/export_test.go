@@ -26,4 +26,8 @@ const (
 	RefreshPause    = refreshPause
 	Patience        = patience
 	MaxListed       = maxListed
+	MaxRemembered   = maxRemembered
 )
+
+// Forget forgets all tokens.
+func (v *Verifier) Forget() { v.known.Purge() }

@@ -24,7 +24,8 @@ const (
 )
 
 // Principal is who a verified token says is calling. A nil Principal is nobody:
-// its methods give no right.
+// its methods give no right. The requests of a caller share one, so it must not be
+// altered.
 type Principal struct {
 	// Subject is the sub claim.
 	Subject string

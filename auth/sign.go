@@ -38,7 +38,7 @@ func (i Issuer) Sign(p Principal) (string, error) {
 	// except a token that has expired, which can be wanted to see it refused.
 	parsed, err := parseToken(token)
 	if err == nil {
-		_, err = verifying.principal(parsed.claims)
+		_, _, err = verifying.principal(parsed.claims)
 	}
 	if err != nil && !errors.Is(err, jwt.ErrTokenExpired) {
 		return "", fmt.Errorf("the token would be refused: %w", err)

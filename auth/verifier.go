@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	lru "github.com/hashicorp/golang-lru/v2"
 
 	"roster/models"
 )
@@ -36,6 +38,7 @@ var errNoKeysYet = errors.New("no key set of the issuer could be loaded yet")
 type Verifier struct {
 	log     *slog.Logger
 	issuers map[string]*trusted
+	known   *lru.Cache[[sha256.Size]byte, *remembered]
 }
 
 // trusted is an issuer whose settings were checked.
@@ -65,7 +68,11 @@ func newVerifier(ctx context.Context, log *slog.Logger, dial dialer, issuers []I
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	v := &Verifier{log: log, issuers: map[string]*trusted{}}
+	known, err := lru.New[[sha256.Size]byte, *remembered](maxRemembered)
+	if err != nil {
+		return nil, err
+	}
+	v := &Verifier{log: log, issuers: map[string]*trusted{}, known: known}
 	var wrong []error
 	var sets []*keySet
 	for position, issuer := range issuers {
@@ -159,10 +166,27 @@ func refused(reason error) *models.Error {
 	return &models.Error{Code: models.CodeUnauthenticated, Message: invalidTokenMessage, Err: reason}
 }
 
-// verify takes the token apart itself and gives the library its parts: what is
+// verify recognizes the token or checks it.
+func (v *Verifier) verify(ctx context.Context, token string) (*Principal, error) {
+	id := fingerprint(token)
+	if known, ok := v.known.Get(id); ok {
+		if known.holds(ctx) {
+			return known.principal, nil
+		}
+		v.known.Remove(id)
+	}
+	checked, err := v.check(ctx, token)
+	if err != nil {
+		return nil, err
+	}
+	v.known.Add(id, checked)
+	return checked.principal, nil
+}
+
+// check takes the token apart itself and gives the library its parts: what is
 // checked is then exactly what is used. The library's own parser lets the last
 // of two equal names win and takes no notice of crit.
-func (v *Verifier) verify(ctx context.Context, token string) (*Principal, error) {
+func (v *Verifier) check(ctx context.Context, token string) (*remembered, error) {
 	t, err := parseToken(token)
 	if err != nil {
 		return nil, err
@@ -178,7 +202,11 @@ func (v *Verifier) verify(ctx context.Context, token string) (*Principal, error)
 	if err := methods[t.alg].Verify(t.signed, t.signature, k.material); err != nil {
 		return nil, fmt.Errorf("signature: %w", err)
 	}
-	return issuer.principal(t.claims)
+	claims, principal, err := issuer.principal(t.claims)
+	if err != nil {
+		return nil, err
+	}
+	return &remembered{issuer, t.kid, t.alg, k, claims, principal}, nil
 }
 
 // issuerOf finds the issuer that a token, not yet verified, claims to come from.
