@@ -2,9 +2,11 @@ package main
 
 import (
 	"container/list"
+	"context"
 	"net"
 	"net/http"
 	"sync"
+	"time"
 )
 
 // connectionLimit bounds the number of connections, and with it the memory for
@@ -49,4 +51,25 @@ func (l *connectionLimit) note(connection net.Conn, state http.ConnState) {
 		// TLS says goodbye, for which a client that reads nothing can make it wait.
 		go func() { _ = closing.Close() }() // it is given up in any case
 	}
+}
+
+// resetTime is how long a request that its client gave up keeps its place among
+// those that a connection of HTTP/2 may have at once. It is next to nothing for
+// one whose callers now and then change their minds, of which a proxy has many.
+const resetTime = 20 * time.Millisecond
+
+// holdResets bounds how fast one connection can begin requests and give them up
+// (RFC 9113, section 10.5: a client can have a server work without limit, as what
+// it gave up does not count as open). Such a request runs no further and keeps
+// its place for a moment, the next ones wait for a place, and net/http closes a
+// connection for which many wait.
+func holdResets(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor < 2 || r.Context().Err() == nil {
+			next.ServeHTTP(w, r)
+		}
+		if r.ProtoMajor >= 2 && r.Context().Err() != nil {
+			wait(context.WithoutCancel(r.Context()), resetTime)
+		}
+	})
 }

@@ -382,7 +382,7 @@ func TestRapidReset(t *testing.T) {
 	t.Logf("alone: p99 %s", polite.p99())
 	before := used(t, server, admin)
 
-	var begun, connections atomic.Int64
+	var begun, connections, calmed atomic.Int64
 	attack := make(chan bool)
 	var group sync.WaitGroup
 	for range 8 {
@@ -392,29 +392,39 @@ func TestRapidReset(t *testing.T) {
 				case <-attack:
 					return
 				default:
-					begun.Add(rapidReset(t, address, 5_000))
+					n, calm := rapidReset(t, address, 5_000)
+					begun.Add(n)
 					connections.Add(1)
+					if calm {
+						calmed.Add(1)
+					}
 				}
 			}
 		})
 	}
-	polite.call(t, 30)
+	polite.call(t, 200)
 	close(attack)
 	group.Wait()
-	t.Logf("beside 8 abusers: p99 %s; they began and gave up %d requests on %d connections", polite.p99(), begun.Load(), connections.Load())
+	t.Logf("beside 8 abusers: p99 %s; they began and gave up %d requests on %d connections, of which the server closed %d",
+		polite.p99(), begun.Load(), connections.Load(), calmed.Load())
+	if calmed.Load() == 0 {
+		t.Error("no connection was closed")
+	}
 	settle(t, server, admin, before)
 }
 
 // rapidReset begins requests on one connection and gives each up at once, until
-// the server hangs up or there were so many. It gives their number.
-func rapidReset(t *testing.T, address string, most int64) (begun int64) {
+// the server closes it or there were so many. It gives their number and whether
+// the server said that there were too many.
+func rapidReset(t *testing.T, address string, most int64) (begun int64, calmed bool) {
 	connection, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
 	if err != nil {
 		t.Error(err)
-		return 0
+		return 0, false
 	}
 	defer connection.Close()
-	go func() { _, _ = io.Copy(io.Discard, connection) }()
+	var closing atomic.Bool
+	go func() { closing.Store(toldToCalm(connection)) }()
 	frame := func(kind, flags byte, stream int64, payload string) string {
 		header := binary.BigEndian.AppendUint32(nil, uint32(len(payload))<<8|uint32(kind))
 		header = append(header, flags)
@@ -424,14 +434,32 @@ func rapidReset(t *testing.T, address string, most int64) (begun int64) {
 	const path = "/graphql?query=%7Bviewer%7Bsubject%7D%7D"
 	headers := "\x82\x87\x04" + string(rune(len(path))) + path + "\x01\x01x"
 	if _, err := io.WriteString(connection, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"+frame(4, 0, 0, "")); err != nil {
-		return 0
+		return 0, false
 	}
-	for stream := int64(1); begun < most; stream += 2 {
+	for stream := int64(1); begun < most && !closing.Load(); stream += 2 {
 		// HEADERS that end the request, and RST_STREAM with CANCEL (RFC 9113, section 6).
 		if _, err := io.WriteString(connection, frame(1, 0x5, stream, headers)+frame(3, 0, stream, "\x00\x00\x00\x08")); err != nil {
-			return begun
+			break
 		}
 		begun++
 	}
-	return begun
+	return begun, closing.Load()
+}
+
+// toldToCalm reads frames until the connection ends, and reports at once when one
+// is GOAWAY with ENHANCE_YOUR_CALM (RFC 9113, sections 6.8 and 7).
+func toldToCalm(connection io.Reader) bool {
+	reader := bufio.NewReader(connection)
+	for header := make([]byte, 9); ; {
+		if _, err := io.ReadFull(reader, header); err != nil {
+			return false
+		}
+		payload := make([]byte, binary.BigEndian.Uint32(header)>>8)
+		if _, err := io.ReadFull(reader, payload); err != nil {
+			return false
+		}
+		if header[3] == 7 && binary.BigEndian.Uint32(payload[4:]) == 11 {
+			return true
+		}
+	}
 }

@@ -122,7 +122,7 @@ func (s *server) routes() http.Handler {
 		mux.Handle("GET /{$}", http.RedirectHandler("/graphiql/", http.StatusFound))
 	}
 	all := rest.Front(mux, rest.NewWorth(legacy), rest.NewTestinium(legacy))
-	return s.identify(s.record(s.recover(refusePlain)(rest.CORS(s.settings.CORSOrigins)(all))))
+	return holdResets(s.identify(s.record(s.recover(refusePlain)(rest.CORS(s.settings.CORSOrigins)(all)))))
 }
 
 // identifyCaller makes the middleware that stands before everything that needs a

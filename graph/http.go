@@ -382,35 +382,35 @@ func matches(entry, contentType string) int {
 // write sends an answer. The data is sent as the executor made it, not encoded
 // once more.
 func write(w http.ResponseWriter, contentType string, status int, response Response) {
-	var body bytes.Buffer
-	body.Grow(len(response.Data) + 512)
-	body.WriteByte('{')
+	// Not from a pool: over HTTP/2, of a stream that was reset, net/http may still
+	// read what it was given after Write has returned.
+	body := append(make([]byte, 0, len(response.Data)+512), '{')
 	if len(response.Errors) > 0 {
-		body.WriteString(`"errors":`)
-		body.Write(mustJSON(response.Errors))
+		body = append(body, `"errors":`...)
+		body = append(body, mustJSON(response.Errors)...)
 		if response.Data != nil {
-			body.WriteByte(',')
+			body = append(body, ',')
 		}
 	}
 	if response.Data != nil {
-		body.WriteString(`"data":`)
-		body.Write(response.Data)
+		body = append(body, `"data":`...)
+		body = append(body, response.Data...)
 	}
 	if response.Extensions != nil {
-		body.WriteString(`,"extensions":`)
-		body.Write(mustJSON(response.Extensions))
+		body = append(body, `,"extensions":`...)
+		body = append(body, mustJSON(response.Extensions)...)
 	}
-	body.WriteByte('}')
+	body = append(body, '}')
 
 	header := w.Header()
 	header.Set("Content-Type", contentType+"; charset=utf-8")
-	header.Set("Content-Length", strconv.Itoa(body.Len()))
+	header.Set("Content-Length", strconv.Itoa(len(body)))
 	header.Add("Vary", "Accept")
 	if (status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout) && header.Get("Retry-After") == "" {
 		header.Set("Retry-After", "1")
 	}
 	w.WriteHeader(status)
-	_, _ = w.Write(body.Bytes()) // the client is gone: there is nobody to tell
+	_, _ = w.Write(body) // the client is gone: there is nobody to tell
 }
 
 // mustJSON encodes errors and extensions. They hold texts and numbers only, so it
