@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"runtime/debug"
 	"slices"
@@ -56,12 +57,24 @@ func (s *server) record(next http.Handler) http.Handler {
 			if visit.refused {
 				return // under a flood, a line for each would cost more than the refusal; the metrics count them
 			}
-			s.log.InfoContext(r.Context(), "request", "requestId", graph.RequestID(r.Context()), "method", method(r), "route", r.Pattern,
-				"status", recorder.status, "bytes", recorder.bytes, "duration", took.Round(time.Microsecond))
+			s.logRequest(r, recorder, took)
 		}()
 		next.ServeHTTP(recorder, r)
 		recorder.limit() // net/http sends what it has buffered once we return
 	})
+}
+
+// logRequest writes the line of a request. The record is made by hand: a Logger
+// would find out where it was called from, for a handler that does not want to know.
+func (s *server) logRequest(r *http.Request, answer *statusRecorder, took time.Duration) {
+	handler := s.log.Handler()
+	if !handler.Enabled(r.Context(), slog.LevelInfo) {
+		return
+	}
+	line := slog.NewRecord(time.Now(), slog.LevelInfo, "request", 0)
+	line.AddAttrs(slog.String("requestId", graph.RequestID(r.Context())), slog.String("method", method(r)), slog.String("route", r.Pattern),
+		slog.Int("status", answer.status), slog.Int64("bytes", answer.bytes), slog.Duration("duration", took.Round(time.Microsecond)))
+	_ = handler.Handle(r.Context(), line) // as a Logger does: there is nowhere to say that the log is broken
 }
 
 // method is the request's method when it is a usual one; a caller can send any text.

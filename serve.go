@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime"
 	"runtime/debug"
 
 	"roster/auth"
@@ -34,7 +35,7 @@ func (c *serveCommand) Run(ctx context.Context, p *process) (err error) {
 		return err
 	}
 	log := newLog(p.stderr)
-	tuneMemory()
+	c.tuneMemory()
 	certificate, err := c.load(log)
 	if err != nil {
 		return err
@@ -81,7 +82,10 @@ const (
 	memoryLimit = 100 << 20
 )
 
-func tuneMemory() {
+func (c *serveCommand) tuneMemory() {
+	if c.AdminListen == "" {
+		runtime.MemProfileRate = 0 // nobody can ask for the profile, and taking it is not free
+	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
