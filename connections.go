@@ -3,10 +3,13 @@ package main
 import (
 	"container/list"
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // connectionLimit bounds the number of connections, and with it the memory for
@@ -14,14 +17,31 @@ import (
 // been without a request for longest, as HTTP allows at any time; so whoever
 // opens many keeps nobody out. A new connection finds no room only while every
 // other one has a request on it.
+//
+// It also closes those that nobody has used for a minute. net/http can do that
+// too, but then keeps for a minute, over HTTP/2, what was under way on a connection
+// when it ended, which is half a megabyte when it ended amid many requests.
 type connectionLimit struct {
 	most int
 
 	mu sync.Mutex
 	// all has every connection, with its place in unused or nil.
 	all    map[net.Conn]*list.Element
-	unused *list.List // of net.Conn, the longest without a request in front
+	unused *list.List // of unusedConnection, the longest without a request in front
 }
+
+// unusedConnection is a connection without a request.
+type unusedConnection struct {
+	net.Conn
+	since time.Time
+}
+
+// The time after which a connection that nobody uses is closed, and how often that
+// is looked for.
+const (
+	idleTimeout  = time.Minute
+	idleInterval = 5 * time.Second
+)
 
 func newConnectionLimit(most int) *connectionLimit {
 	return &connectionLimit{most: most, all: map[net.Conn]*list.Element{}, unused: list.New()}
@@ -36,40 +56,104 @@ func (l *connectionLimit) note(connection net.Conn, state http.ConnState) {
 	}
 	switch state {
 	case http.StateNew, http.StateIdle:
-		l.all[connection] = l.unused.PushBack(connection)
+		l.all[connection] = l.unused.PushBack(unusedConnection{connection, time.Now()})
 	case http.StateActive:
 		l.all[connection] = nil
 	case http.StateClosed, http.StateHijacked:
 		delete(l.all, connection)
 	}
-	if len(l.all) <= l.most {
-		return
-	}
-	if longest := l.unused.Front(); longest != nil {
-		closing := l.unused.Remove(longest).(net.Conn)
-		delete(l.all, closing)
-		// TLS says goodbye, for which a client that reads nothing can make it wait.
-		go func() { _ = closing.Close() }() // it is given up in any case
+	if longest := l.unused.Front(); longest != nil && len(l.all) > l.most {
+		l.close(longest)
 	}
 }
 
-// resetTime is how long a request that its client gave up keeps its place among
-// those that a connection of HTTP/2 may have at once. It is next to nothing for
-// one whose callers now and then change their minds, of which a proxy has many.
-const resetTime = 20 * time.Millisecond
+// close closes a connection that nobody uses.
+func (l *connectionLimit) close(place *list.Element) {
+	closing := l.unused.Remove(place).(unusedConnection).Conn
+	delete(l.all, closing)
+	// TLS says goodbye, for which a client that reads nothing can make it wait.
+	go func() { _ = closing.Close() }() // it is given up in any case
+}
 
-// holdResets bounds how fast one connection can begin requests and give them up
-// (RFC 9113, section 10.5: a client can have a server work without limit, as what
-// it gave up does not count as open). Such a request runs no further and keeps
-// its place for a moment, the next ones wait for a place, and net/http closes a
-// connection for which many wait.
-func holdResets(next http.Handler) http.Handler {
+// closeIdle closes what nobody has used for long, again and again until ctx is done.
+func (l *connectionLimit) closeIdle(ctx context.Context) {
+	ticker := time.NewTicker(idleInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			l.closeUnusedSince(time.Now().Add(-idleTimeout))
+		}
+	}
+}
+
+func (l *connectionLimit) closeUnusedSince(time time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for longest := l.unused.Front(); longest != nil && !longest.Value.(unusedConnection).since.After(time); longest = l.unused.Front() {
+		l.close(longest)
+	}
+}
+
+// How many requests one connection of HTTP/2 may begin and give up: so many a
+// second, and after a pause so many at once. Callers change their minds now and
+// then, and a proxy has many callers. But it takes them longer than the server needs
+// to begin, so a request that was given up before counts as several.
+const (
+	resetsPerSecond = 100
+	resetsAtOnce    = 100
+	hastyReset      = 10
+)
+
+// resets counts the requests that were given up on a connection.
+type resets struct {
+	connection net.Conn
+	allowed    *rate.Limiter
+}
+
+type resetsKey struct{}
+
+// withResets is a ConnContext of an http.Server.
+func withResets(ctx context.Context, connection net.Conn) context.Context {
+	return context.WithValue(ctx, resetsKey{}, &resets{connection, rate.NewLimiter(resetsPerSecond, resetsAtOnce)})
+}
+
+// boundResets bounds how fast a client can begin requests and give them up, which
+// HTTP/2 itself does not, as a request that was given up does not count as open
+// (RFC 9113, section 10.5). Such a request does no work, and a connection with too
+// many of them is closed: who goes on must begin with a handshake, which takes the
+// client as long as the server.
+func boundResets(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ProtoMajor < 2 || r.Context().Err() == nil {
+		if r.ProtoMajor < 2 {
 			next.ServeHTTP(w, r)
+			return
 		}
-		if r.ProtoMajor >= 2 && r.Context().Err() != nil {
-			wait(context.WithoutCancel(r.Context()), resetTime)
+		c := r.Context().Value(resetsKey{}).(*resets)
+		if r.Context().Err() != nil {
+			c.add(hastyReset)
+			return
 		}
+		// Deferred, as an answer that is given up is cut by a panic.
+		defer func() {
+			if r.Context().Err() != nil {
+				c.add(1)
+			}
+		}()
+		next.ServeHTTP(w, r)
 	})
+}
+
+// add counts a request and closes the connection when there were too many.
+func (c *resets) add(weight int) {
+	if c.allowed.AllowN(time.Now(), weight) {
+		return
+	}
+	connection := c.connection
+	if secure, ok := connection.(*tls.Conn); ok {
+		connection = secure.NetConn() // no goodbye, for which the client could make the server wait
+	}
+	_ = connection.Close() // it is given up in any case
 }

@@ -2,15 +2,19 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -20,7 +24,7 @@ func (l *connectionLimit) isLast(client net.Addr) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	last := l.unused.Back()
-	return last != nil && last.Value.(net.Conn).RemoteAddr().String() == client.String()
+	return last != nil && last.Value.(unusedConnection).RemoteAddr().String() == client.String()
 }
 
 // One connection too many costs the one that has been unused for longest; those
@@ -93,4 +97,85 @@ func TestConnectionLimitKeepsThoseInUse(t *testing.T) {
 	if len(limit.all) != 0 || limit.unused.Len() != 0 {
 		t.Errorf("%v and %v are left", limit.all, limit.unused)
 	}
+}
+
+// Callers who change their minds now and then keep their connection of HTTP/2; who
+// does nothing else loses it.
+func TestResets(t *testing.T) {
+	server := httptest.NewUnstartedServer(boundResets(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			w.WriteHeader(http.StatusOK)
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		}
+	})))
+	server.Config.ConnContext = withResets
+	server.EnableHTTP2 = true
+	var opened atomic.Int64
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	server.StartTLS()
+	defer server.Close()
+	// ask waits until the answer begins, and gives up the rest of it.
+	ask := func(path string) error {
+		response, err := server.Client().Get(server.URL + path)
+		if err == nil {
+			err = response.Body.Close()
+		}
+		return err
+	}
+
+	for range resetsAtOnce / 2 {
+		if err := ask("/slow"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := ask("/"); err != nil || opened.Load() != 1 {
+		t.Errorf("after some requests that were given up: %v, on connection %d", err, opened.Load())
+	}
+	for tries := 0; opened.Load() == 1; tries++ {
+		if tries > 100*resetsAtOnce {
+			t.Fatalf("after %d more the connection is still open", tries)
+		}
+		_ = ask("/slow") // fails when the connection is being closed
+	}
+}
+
+// A connection that nobody has used for a minute is closed, and one in use is not.
+func TestIdleConnectionsAreClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limit := newConnectionLimit(10)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go limit.closeIdle(ctx)
+		open := func(state http.ConnState) net.Conn {
+			client, server := net.Pipe()
+			t.Cleanup(func() { client.Close() })
+			limit.note(server, http.StateNew)
+			limit.note(server, state)
+			return client
+		}
+		// closed reports whether the connection ends within so long, which takes no
+		// time in a bubble.
+		closed := func(client net.Conn, within time.Duration) bool {
+			if err := client.SetReadDeadline(time.Now().Add(within)); err != nil {
+				t.Fatal(err)
+			}
+			_, err := client.Read(make([]byte, 1))
+			return errors.Is(err, io.EOF)
+		}
+		unused, busy := open(http.StateIdle), open(http.StateActive)
+		if closed(unused, idleTimeout-time.Second) {
+			t.Error("it is closed too early")
+		}
+		if !closed(unused, time.Second+idleInterval) {
+			t.Error("it stays open")
+		}
+		if closed(busy, time.Hour) {
+			t.Error("one with a request on it is closed")
+		}
+	})
 }

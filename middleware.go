@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"slices"
+	"sync"
 	"time"
 
 	"roster/graph"
@@ -60,7 +61,7 @@ func (s *server) record(next http.Handler) http.Handler {
 			s.logRequest(r, recorder, took)
 		}()
 		next.ServeHTTP(recorder, r)
-		recorder.limit() // net/http sends what it has buffered once we return
+		recorder.finish(r.ProtoMajor)
 	})
 }
 
@@ -126,11 +127,12 @@ func (r *statusRecorder) Write(data []byte) (written int, err error) {
 		r.WriteHeader(http.StatusOK)
 	}
 	for part := range slices.Chunk(data, partSize) {
-		end := r.limit()
-		n, err := r.ResponseWriter.Write(part)
-		end()
-		written += n
-		r.bytes += int64(n)
+		err := r.inTime(func() error {
+			n, err := r.ResponseWriter.Write(part)
+			written += n
+			r.bytes += int64(n)
+			return err
+		})
 		if err != nil {
 			return written, err
 		}
@@ -143,20 +145,50 @@ func (r *statusRecorder) FlushError() error {
 	if !r.begun {
 		r.WriteHeader(http.StatusOK)
 	}
-	defer r.limit()()
-	return http.NewResponseController(r.ResponseWriter).Flush()
+	return r.inTime(func() error { return http.NewResponseController(r.ResponseWriter).Flush() })
 }
 
-// limit begins the time for one part; what it gives ends it. Between parts there
-// is none: HTTP/2 resets a stream whose time is over even when nothing is to be
-// written. A writer that knows no deadlines, as in tests, has none.
-func (r *statusRecorder) limit() (end func()) {
+// inTime runs what writes to the client, and ends it when the client does not
+// read. A deadline that is set ahead would do over HTTP/1. Over HTTP/2 it holds the
+// memory of its connection until it is over when the request is given up meanwhile,
+// half a megabyte for each of thousands of connections.
+func (r *statusRecorder) inTime(write func() error) error {
 	if r.patience == 0 {
-		return func() {}
+		return write()
 	}
-	connection := http.NewResponseController(r.ResponseWriter)
-	_ = connection.SetWriteDeadline(time.Now().Add(r.patience))
-	return func() { _ = connection.SetWriteDeadline(time.Time{}) }
+	var (
+		mu    sync.Mutex
+		ended bool
+	)
+	timer := time.AfterFunc(r.patience, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if !ended {
+			// A writer that knows no deadlines, as in tests, has none.
+			_ = http.NewResponseController(r.ResponseWriter).SetWriteDeadline(longAgo)
+		}
+	})
+	defer func() {
+		timer.Stop()
+		mu.Lock()
+		defer mu.Unlock()
+		ended = true
+	}()
+	return write()
+}
+
+// longAgo is a deadline that ends what is being written.
+var longAgo = time.Unix(1, 0)
+
+// finish has what net/http still holds of the answer sent in time. Over HTTP/1
+// that is done when the handler has returned.
+func (r *statusRecorder) finish(version int) {
+	switch {
+	case version < 2:
+		_ = http.NewResponseController(r.ResponseWriter).SetWriteDeadline(time.Now().Add(r.patience))
+	case r.bytes > 0:
+		_ = r.FlushError() // the client is gone: there is nobody to tell
+	}
 }
 
 // Unwrap lets http.ResponseController reach the connection.

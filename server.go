@@ -122,7 +122,7 @@ func (s *server) routes() http.Handler {
 		mux.Handle("GET /{$}", http.RedirectHandler("/graphiql/", http.StatusFound))
 	}
 	all := rest.Front(mux, rest.NewWorth(legacy), rest.NewTestinium(legacy))
-	return holdResets(s.identify(s.record(s.recover(refusePlain)(rest.CORS(s.settings.CORSOrigins)(all)))))
+	return s.identify(s.record(s.recover(refusePlain)(rest.CORS(s.settings.CORSOrigins)(all))))
 }
 
 // identifyCaller makes the middleware that stands before everything that needs a
@@ -154,13 +154,17 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	defer stopAdmin()
 	busy, limit := newBusyConnections(), s.connections
 	server := &http.Server{
-		Handler:           s.routes(),
+		Handler:           boundResets(s.routes()),
 		ReadHeaderTimeout: min(5*time.Second, s.settings.RequestTimeout),
 		ReadTimeout:       s.settings.RequestTimeout,
-		IdleTimeout:       time.Minute,
+		IdleTimeout:       -1, // the limit of connections sees to it
 		MaxHeaderBytes:    maxHeaderBytes,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: max(minStreams, cap(s.admission.places))},
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: max(minStreams, cap(s.admission.places)),
+			WriteByteTimeout:     readTime,
+		},
+		ConnContext: withResets,
+		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		ConnState: func(connection net.Conn, state http.ConnState) {
 			busy.note(connection, state)
 			limit.note(connection, state)
@@ -171,6 +175,9 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 		server.TLSConfig = s.certificate.config()
 		serve = func(listener net.Listener) error { return server.ServeTLS(listener, "", "") }
 	}
+	idle, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go limit.closeIdle(idle)
 	ended := make(chan error, 1)
 	go func() { ended <- serve(listener) }()
 	select {

@@ -33,12 +33,15 @@ import (
 // TestMain lets the test binary be the program, so that a test can send it
 // signals without building it once more.
 func TestMain(m *testing.M) {
-	if os.Getenv("ROSTER_TEST_PROGRAM") != "" {
-		main()
+	if run := programs[os.Getenv("ROSTER_TEST_PROGRAM")]; run != nil {
+		run()
 		return
 	}
 	os.Exit(m.Run())
 }
+
+// programs are what the binary of the tests is besides, by ROSTER_TEST_PROGRAM.
+var programs = map[string]func(){"1": main}
 
 // program is the program in a process of its own.
 type program struct {

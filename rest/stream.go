@@ -184,10 +184,6 @@ func (a *testinium) secrets(ctx context.Context, q question, users []gjson.Resul
 	return a.credentials.LegacyCredentialsByUser(ctx, q.caller.Scope(), ids)
 }
 
-// stallTimeout is how long a reader may take for one page of the array. It is
-// generous, and still ends what nobody reads any more.
-const stallTimeout = 2 * time.Minute
-
 // stream writes the array, one page at a time, and keeps no more than one page.
 func (a *testinium) stream(w http.ResponseWriter, r *http.Request, q question, page *testiniumPage) {
 	w.Header().Set("Content-Type", jsonType)
@@ -244,13 +240,10 @@ func separator(begun bool) byte {
 }
 
 func (a *arrayWriter) send(more bool) error {
-	connection := http.NewResponseController(a.w)
-	// A server that cannot set deadlines has none to extend.
-	_ = connection.SetWriteDeadline(time.Now().Add(stallTimeout))
 	_, err := a.w.Write(a.chunk)
 	a.chunk = a.chunk[:0]
 	if err == nil && more {
-		err = connection.Flush()
+		err = http.NewResponseController(a.w).Flush()
 	}
 	return err
 }
