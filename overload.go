@@ -120,8 +120,10 @@ type visit struct {
 type visitKey struct{}
 
 // door makes the middleware that refuses requests while as many wait as may. It
-// stands before the token is verified and the body is read.
+// stands before everything that costs: the time limit, the compression, the token
+// and the body.
 func (a *admission) door(refuse refuse) func(http.Handler) http.Handler {
+	refuse = unread(refuse)
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if a.full() {

@@ -100,6 +100,7 @@ func (s *server) routes() http.Handler {
 	graphQL := graph.NewHandler(s.executor, s.settings.MaxBody)
 	legacy := rest.Config{
 		Executor:        admittedExecutor{s.executor, s.admission},
+		Admit:           s.admission.door,
 		Authenticate:    s.identifyCaller,
 		Log:             s.log,
 		Timeout:         s.settings.RequestTimeout,
@@ -111,7 +112,8 @@ func (s *server) routes() http.Handler {
 
 	admitted := s.admission.admit(s.settings.MaxBody, graphQL.Refuse)(graphQL)
 	mux := http.NewServeMux()
-	mux.Handle("/graphql", rest.Compress(s.recover(graphQL.Refuse)(s.limitTime(s.identifyCaller(graphQL.Refuse)(admitted)))))
+	limited := s.limitTime(s.identifyCaller(graphQL.Refuse)(admitted))
+	mux.Handle("/graphql", s.admission.door(graphQL.Refuse)(rest.Compress(s.recover(graphQL.Refuse)(limited))))
 	mux.Handle("GET /schema.graphqls", graph.SchemaHandler())
 	mux.Handle("/openapi.json", rest.OpenAPI())
 	mux.Handle("/docs/", rest.Docs())
@@ -126,11 +128,11 @@ func (s *server) routes() http.Handler {
 }
 
 // identifyCaller makes the middleware that stands before everything that needs a
-// token. It refuses first what costs least to refuse.
+// token.
 func (s *server) identifyCaller(refuse refuse) func(http.Handler) http.Handler {
 	refuse = unread(refuse)
 	return func(next http.Handler) http.Handler {
-		return s.admission.door(refuse)(s.verifier.Middleware(refuse)(s.rates.middleware(refuse)(s.spread(refuse)(next))))
+		return s.verifier.Middleware(refuse)(s.rates.middleware(refuse)(s.spread(refuse)(next)))
 	}
 }
 

@@ -31,14 +31,17 @@ type Credentials interface {
 	LegacyCredentialsByUser(ctx context.Context, scope models.Scope, userIDs []models.ID) (map[models.ID]*models.LegacyCredentials, error)
 }
 
-// Authenticate makes the middleware that finds out who calls. It answers a
-// request that it does not accept by calling refuse.
-type Authenticate func(refuse func(http.ResponseWriter, *http.Request, error)) func(http.Handler) http.Handler
+// Guard makes middleware that lets requests pass or answers them by calling refuse.
+type Guard func(refuse func(http.ResponseWriter, *http.Request, error)) func(http.Handler) http.Handler
 
 // Config is what the two APIs need.
 type Config struct {
-	Executor     Executor
-	Authenticate Authenticate
+	Executor Executor
+	// Admit refuses requests when there is too much to do. It comes first, as
+	// refusing has to cost next to nothing then. Nil lets all requests in.
+	Admit Guard
+	// Authenticate finds out who calls.
+	Authenticate Guard
 	Log          *slog.Logger
 
 	// Credentials is nil unless the operator turned --legacy-credentials on.
@@ -86,13 +89,15 @@ func (a *API) start(config Config) *API {
 	known := config.Authenticate(a.Refuse)(http.HandlerFunc(a.dispatch))
 	a.handler = Compress(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer a.recover(w.(*compressWriter), r)
-		maps.Copy(w.Header(), a.notices)
 		if r.Method == http.MethodOptions {
 			a.options(w, r)
 			return
 		}
 		known.ServeHTTP(w, r)
 	}))
+	if config.Admit != nil {
+		a.handler = config.Admit(a.Refuse)(a.handler)
+	}
 	return a
 }
 
@@ -103,6 +108,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if route, _ := a.match(r.URL); route != nil {
 		r.Pattern += route.pattern
 	}
+	maps.Copy(w.Header(), a.notices)
 	a.handler.ServeHTTP(w, r)
 }
 
