@@ -24,7 +24,7 @@ type metrics struct {
 	running  prometheus.Gauge
 }
 
-func newMetrics(admission *admission) *metrics {
+func newMetrics(admission *admission, resets *resetLimit) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "roster_requests_total", Help: "Requests answered."}, []string{"route", "status"}),
@@ -37,6 +37,8 @@ func newMetrics(admission *admission) *metrics {
 	m.registry.MustRegister(m.requests, m.duration, m.running,
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "roster_requests_shed_total", Help: "Requests refused because the server had too much to do."},
 			func() float64 { return float64(admission.refused.Load()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "roster_connections_reset_total", Help: "How often a connection of HTTP/2 was ended because its client gave up too many requests."},
+			func() float64 { return float64(resets.ended.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "roster_documents_running", Help: "GraphQL documents that run."},
 			func() float64 { return float64(len(admission.places)) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "roster_documents_waiting", Help: "Requests that wait until a document of theirs may run."},

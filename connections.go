@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -18,9 +19,11 @@ import (
 // opens many keeps nobody out. A new connection finds no room only while every
 // other one has a request on it.
 //
-// It also closes those that nobody has used for a minute. net/http can do that
-// too, but then keeps for a minute, over HTTP/2, what was under way on a connection
-// when it ended, which is half a megabyte when it ended amid many requests.
+// It also closes those that nobody has used for long. net/http can do that too, but
+// then keeps for as long, over HTTP/2, what was under way on a connection when it
+// ended, which is half a megabyte when it ended amid many requests. The price is
+// that a client of HTTP/2 is not told first: the time is longer than most wait
+// between two requests.
 type connectionLimit struct {
 	most int
 
@@ -39,7 +42,7 @@ type unusedConnection struct {
 // The time after which a connection that nobody uses is closed, and how often that
 // is looked for.
 const (
-	idleTimeout  = time.Minute
+	idleTimeout  = 3 * time.Minute
 	idleInterval = 5 * time.Second
 )
 
@@ -99,56 +102,68 @@ func (l *connectionLimit) closeUnusedSince(time time.Time) {
 
 // How many requests one connection of HTTP/2 may begin and give up: so many a
 // second, and after a pause so many at once. Callers change their minds now and
-// then, and a proxy has many callers. But it takes them longer than the server needs
-// to begin, so a request that was given up before counts as several.
+// then, but it takes them longer than the server needs to begin, so a request that
+// was given up before counts as several.
 const (
 	resetsPerSecond = 100
 	resetsAtOnce    = 100
 	hastyReset      = 10
 )
 
+// resetLimit bounds how fast clients can begin requests and give them up, which
+// HTTP/2 itself does not, as a request that was given up does not count as open
+// (RFC 9113, section 10.5). A connection with too many of them is ended, so that
+// who goes on must begin with a handshake.
+type resetLimit struct{ ended atomic.Int64 }
+
 // resets counts the requests that were given up on a connection.
 type resets struct {
 	connection net.Conn
 	allowed    *rate.Limiter
+	answered   atomic.Bool // one request at least was not given up
 }
 
 type resetsKey struct{}
 
-// withResets is a ConnContext of an http.Server.
-func withResets(ctx context.Context, connection net.Conn) context.Context {
-	return context.WithValue(ctx, resetsKey{}, &resets{connection, rate.NewLimiter(resetsPerSecond, resetsAtOnce)})
+// context is a ConnContext of an http.Server.
+func (*resetLimit) context(ctx context.Context, connection net.Conn) context.Context {
+	return context.WithValue(ctx, resetsKey{}, &resets{connection: connection, allowed: rate.NewLimiter(resetsPerSecond, resetsAtOnce)})
 }
 
-// boundResets bounds how fast a client can begin requests and give them up, which
-// HTTP/2 itself does not, as a request that was given up does not count as open
-// (RFC 9113, section 10.5). Such a request does no work, and a connection with too
-// many of them is closed: who goes on must begin with a handshake, which takes the
-// client as long as the server.
-func boundResets(next http.Handler) http.Handler {
+// refuse makes no work of a request that was given up already.
+func (l *resetLimit) refuse(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ProtoMajor < 2 {
+		if r.ProtoMajor < 2 || r.Context().Err() == nil {
 			next.ServeHTTP(w, r)
 			return
 		}
-		c := r.Context().Value(resetsKey{}).(*resets)
-		if r.Context().Err() != nil {
-			c.add(hastyReset)
-			return
-		}
-		// Deferred, as an answer that is given up is cut by a panic.
-		defer func() {
-			if r.Context().Err() != nil {
-				c.add(1)
-			}
-		}()
-		next.ServeHTTP(w, r)
+		l.note(w, r, hastyReset)
 	})
 }
 
-// add counts a request and closes the connection when there were too many.
-func (c *resets) add(weight int) {
+// finished follows what became of a request.
+func (l *resetLimit) finished(w http.ResponseWriter, r *http.Request, answered bool) {
+	c, ok := r.Context().Value(resetsKey{}).(*resets)
+	switch {
+	case r.ProtoMajor < 2 || !ok:
+	case answered:
+		c.answered.Store(true)
+	case r.Context().Err() != nil:
+		l.note(w, r, 1)
+	}
+}
+
+// note counts a request that was given up, and ends the connection when there were
+// too many. One on which something was answered may be a proxy's, with many callers
+// on it: net/http takes no more requests on it and finishes those it has.
+func (l *resetLimit) note(w http.ResponseWriter, r *http.Request, weight int) {
+	c := r.Context().Value(resetsKey{}).(*resets)
 	if c.allowed.AllowN(time.Now(), weight) {
+		return
+	}
+	l.ended.Add(1)
+	if c.answered.Load() {
+		w.Header().Set("Connection", "close")
 		return
 	}
 	connection := c.connection

@@ -99,52 +99,122 @@ func TestConnectionLimitKeepsThoseInUse(t *testing.T) {
 	}
 }
 
-// Callers who change their minds now and then keep their connection of HTTP/2; who
-// does nothing else loses it.
-func TestResets(t *testing.T) {
-	server := httptest.NewUnstartedServer(boundResets(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/slow" {
-			w.WriteHeader(http.StatusOK)
-			_ = http.NewResponseController(w).Flush()
-			<-r.Context().Done()
-		}
-	})))
-	server.Config.ConnContext = withResets
-	server.EnableHTTP2 = true
-	var opened atomic.Int64
-	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+// overHTTP2 serves a handler over HTTP/2 with TLS, as serve does, and counts the
+// connections that are opened.
+func (s *testServer) overHTTP2(t *testing.T, handler http.Handler) (front *httptest.Server, opened *atomic.Int64) {
+	t.Helper()
+	opened = &atomic.Int64{}
+	front = httptest.NewUnstartedServer(s.resets.refuse(handler))
+	front.EnableHTTP2 = true
+	front.Config.ConnContext = s.resets.context
+	front.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateNew {
 			opened.Add(1)
 		}
 	}
-	server.StartTLS()
-	defer server.Close()
+	front.StartTLS()
+	t.Cleanup(front.Close)
+	return front, opened
+}
+
+// Whoever takes the answers keeps the connection, also those who do not wait for
+// their very end, and those who ask for heads only.
+func TestAnswersAreNoResets(t *testing.T) {
+	server := startTestServer(t, nil)
+	front, opened := server.overHTTP2(t, server.routes())
+	for i := range 5 * resetsAtOnce {
+		method := []string{"GET", "HEAD"}[i%2]
+		request, err := http.NewRequest(method, front.URL+"/healthz", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := front.Client().Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if method == "GET" {
+			if _, err := io.ReadFull(response.Body, make([]byte, len("ok\n"))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		response.Body.Close()
+	}
+	if opened.Load() != 1 || server.resets.ended.Load() != 0 {
+		t.Errorf("%d connections; %d ended", opened.Load(), server.resets.ended.Load())
+	}
+}
+
+// Callers who change their minds now and then keep their connection; who does
+// nothing else loses it.
+func TestResets(t *testing.T) {
+	server := startTestServer(t, nil)
+	front, opened := server.overHTTP2(t, server.record(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, "part")
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})))
 	// ask waits until the answer begins, and gives up the rest of it.
-	ask := func(path string) error {
-		response, err := server.Client().Get(server.URL + path)
+	ask := func() error {
+		response, err := front.Client().Get(front.URL)
 		if err == nil {
 			err = response.Body.Close()
 		}
 		return err
 	}
-
 	for range resetsAtOnce / 2 {
-		if err := ask("/slow"); err != nil {
+		if err := ask(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := ask("/"); err != nil || opened.Load() != 1 {
-		t.Errorf("after some requests that were given up: %v, on connection %d", err, opened.Load())
+	if opened.Load() != 1 || server.resets.ended.Load() != 0 {
+		t.Fatalf("after some requests that were given up there are %d connections", opened.Load())
 	}
 	for tries := 0; opened.Load() == 1; tries++ {
 		if tries > 100*resetsAtOnce {
 			t.Fatalf("after %d more the connection is still open", tries)
 		}
-		_ = ask("/slow") // fails when the connection is being closed
+		_ = ask() // fails when the connection is being closed
+	}
+	if server.resets.ended.Load() == 0 {
+		t.Error("that is not counted")
 	}
 }
 
-// A connection that nobody has used for a minute is closed, and one in use is not.
+// Requests that were given up before they began do no work. A connection with
+// nothing else on it is cut; one with other callers finishes what it has.
+func TestHastyResets(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		t.Run(fmt.Sprintf("Shared=%t", shared), func(t *testing.T) {
+			var limit resetLimit
+			handler := limit.refuse(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it is worked on") }))
+			client, connection := net.Pipe()
+			t.Cleanup(func() { client.Close() })
+			ctx, cancel := context.WithCancel(limit.context(t.Context(), connection))
+			cancel()
+			request := httptest.NewRequestWithContext(ctx, "GET", "/", nil)
+			request.ProtoMajor = 2
+			if shared {
+				limit.finished(httptest.NewRecorder(), request, true)
+			}
+			var last *httptest.ResponseRecorder
+			for range resetsAtOnce/hastyReset + 1 {
+				if limit.ended.Load() > 0 {
+					t.Fatal("it is ended too early")
+				}
+				last = httptest.NewRecorder()
+				handler.ServeHTTP(last, request)
+			}
+			if err := connection.SetDeadline(time.Now()); (err != nil) == shared {
+				t.Errorf("the connection: %v", err)
+			}
+			if told := last.Header().Get("Connection") == "close"; told != shared || limit.ended.Load() != 1 {
+				t.Errorf("told to end: %t, ended: %d", told, limit.ended.Load())
+			}
+		})
+	}
+}
+
+// A connection that nobody has used for long is closed, and one in use is not.
 func TestIdleConnectionsAreClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		limit := newConnectionLimit(10)

@@ -356,7 +356,8 @@ func raceDetector() bool {
 }
 
 // Over HTTP/2 one connection can begin and give up requests faster than any of
-// them can be worked on. That takes processor time, and nothing else.
+// them can be worked on. That takes processor time, no more memory than other
+// requests, and ends the connection.
 func TestRapidReset(t *testing.T) {
 	files := tlsFiles(t)
 	writeCertificate(t, files, 1)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -50,9 +51,10 @@ func (s *server) record(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began, end := time.Now(), s.metrics.begin()
 		recorder := &statusRecorder{ResponseWriter: w, status: http.StatusOK, patience: readTime, leaving: s.draining.Load}
-		visit := &visit{}
+		visit, answered := &visit{}, false
 		r = r.WithContext(context.WithValue(r.Context(), visitKey{}, visit))
 		defer func() {
+			s.resets.finished(w, r, answered)
 			took := time.Since(began)
 			end(r.Pattern, recorder.status, took)
 			if visit.refused {
@@ -61,7 +63,9 @@ func (s *server) record(next http.Handler) http.Handler {
 			s.logRequest(r, recorder, took)
 		}()
 		next.ServeHTTP(recorder, r)
-		recorder.finish(r.ProtoMajor)
+		// A client that has all of the answer may be gone before we return.
+		answered = r.Context().Err() == nil || recorder.complete()
+		recorder.finish(r)
 	})
 }
 
@@ -180,13 +184,18 @@ func (r *statusRecorder) inTime(write func() error) error {
 // longAgo is a deadline that ends what is being written.
 var longAgo = time.Unix(1, 0)
 
+// complete reports whether all of an answer whose length was told has been written.
+func (r *statusRecorder) complete() bool {
+	return r.begun && r.Header().Get("Content-Length") == strconv.FormatInt(r.bytes, 10)
+}
+
 // finish has what net/http still holds of the answer sent in time. Over HTTP/1
 // that is done when the handler has returned.
-func (r *statusRecorder) finish(version int) {
+func (r *statusRecorder) finish(request *http.Request) {
 	switch {
-	case version < 2:
+	case request.ProtoMajor < 2:
 		_ = http.NewResponseController(r.ResponseWriter).SetWriteDeadline(time.Now().Add(r.patience))
-	case r.bytes > 0:
+	case r.bytes > 0 && request.Method != http.MethodHead:
 		_ = r.FlushError() // the client is gone: there is nobody to tell
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strconv"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -67,6 +68,7 @@ type server struct {
 	rates     *rateLimiter
 	// connections bounds the number of connections.
 	connections *connectionLimit
+	resets      *resetLimit
 	// certificate is nil for serving without TLS.
 	certificate *certificate
 	draining    atomic.Bool
@@ -79,7 +81,8 @@ func newServer(settings *serverSettings, verifier *auth.Verifier, database *db.D
 		return nil, err
 	}
 	admission := newAdmission(cmp.Or(settings.MaxConcurrent, suitablePlaces(database.Engine())))
-	metrics := newMetrics(admission)
+	resets := &resetLimit{}
+	metrics := newMetrics(admission, resets)
 	metrics.registry.MustRegister(replicaMetrics{database})
 	return &server{
 		settings:    settings,
@@ -92,6 +95,7 @@ func newServer(settings *serverSettings, verifier *auth.Verifier, database *db.D
 		metrics:     metrics,
 		rates:       newRateLimiter(settings.RateLimit, settings.RateBurst),
 		connections: newConnectionLimit(settings.MaxConnections),
+		resets:      resets,
 	}, nil
 }
 
@@ -156,7 +160,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	defer stopAdmin()
 	busy, limit := newBusyConnections(), s.connections
 	server := &http.Server{
-		Handler:           boundResets(s.routes()),
+		Handler:           s.resets.refuse(s.routes()),
 		ReadHeaderTimeout: min(5*time.Second, s.settings.RequestTimeout),
 		ReadTimeout:       s.settings.RequestTimeout,
 		IdleTimeout:       -1, // the limit of connections sees to it
@@ -165,7 +169,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 			MaxConcurrentStreams: max(minStreams, cap(s.admission.places)),
 			WriteByteTimeout:     readTime,
 		},
-		ConnContext: withResets,
+		ConnContext: s.resets.context,
 		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		ConnState: func(connection net.Conn, state http.ConnState) {
 			busy.note(connection, state)
@@ -237,6 +241,7 @@ func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
 func plain(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Length", strconv.Itoa(len(text)+1))
 	w.WriteHeader(status)
 	_, _ = io.WriteString(w, text+"\n") // the client is gone: there is nobody to tell
 }

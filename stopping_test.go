@@ -427,7 +427,7 @@ func TestPanicInAResolver(t *testing.T) {
 // A panic outside the resolvers is one 500 in the form that the middleware was
 // given, or a cut connection when the answer had begun.
 func TestPanicInMiddleware(t *testing.T) {
-	s := &server{settings: &serverSettings{}, log: slog.New(slog.DiscardHandler), metrics: newMetrics(newAdmission(1))}
+	s := &server{settings: &serverSettings{}, log: slog.New(slog.DiscardHandler), metrics: newMetrics(newAdmission(1), &resetLimit{})}
 	executor := graph.NewExecutor(nil, s.log, graph.Settings{})
 	for _, test := range []struct {
 		name     string

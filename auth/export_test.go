@@ -31,3 +31,6 @@ const (
 
 // Forget forgets all tokens.
 func (v *Verifier) Forget() { v.known.Purge() }
+
+// Remembered is how many tokens are remembered.
+func (v *Verifier) Remembered() int { return v.known.Len() }

@@ -28,8 +28,17 @@ type remembered struct {
 // fingerprint stands for a token, so that no token is kept.
 func fingerprint(token string) [sha256.Size]byte { return sha256.Sum256([]byte(token)) }
 
-// holds reports whether the token would be accepted again.
-func (r *remembered) holds(ctx context.Context) bool {
-	key, err := r.issuer.keys.find(ctx, r.kid, r.alg)
-	return err == nil && key == r.key && r.issuer.validator.Validate(r.claims) == nil
+// recognize gives the principal of a token that was verified before, nil when it
+// has to be checked again. The error is that of the key set.
+func (v *Verifier) recognize(ctx context.Context, id [sha256.Size]byte) (*Principal, error) {
+	known, ok := v.known.Get(id)
+	if !ok {
+		return nil, nil
+	}
+	key, err := known.issuer.keys.find(ctx, known.kid, known.alg)
+	if err == nil && key == known.key && known.issuer.validator.Validate(known.claims) == nil {
+		return known.principal, nil
+	}
+	v.known.Remove(id)
+	return nil, err
 }

@@ -79,6 +79,9 @@ func TestMoreTokensThanRemembered(t *testing.T) {
 			wantCode(t, v, token, "")
 		}
 	}
+	if n := v.Remembered(); n != auth.MaxRemembered {
+		t.Errorf("%d are remembered", n)
+	}
 }
 
 // BenchmarkVerify compares a token that comes for the first time with one that

@@ -169,11 +169,8 @@ func refused(reason error) *models.Error {
 // verify recognizes the token or checks it.
 func (v *Verifier) verify(ctx context.Context, token string) (*Principal, error) {
 	id := fingerprint(token)
-	if known, ok := v.known.Get(id); ok {
-		if known.holds(ctx) {
-			return known.principal, nil
-		}
-		v.known.Remove(id)
+	if principal, err := v.recognize(ctx, id); principal != nil || err != nil {
+		return principal, err
 	}
 	checked, err := v.check(ctx, token)
 	if err != nil {

@@ -3,6 +3,7 @@ package graph
 import (
 	"context"
 	"io"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -65,7 +66,7 @@ type appendItem func(b []byte, i int) []byte
 // the list is read after its resolver has returned.
 func encodeList(n int, item appendItem) graphql.Marshaler {
 	buffer := buffers.Get().(*[]byte)
-	b := append((*buffer)[:0], '[')
+	b := append(slices.Grow((*buffer)[:0], 512*n+2), '[')
 	for i := range n {
 		if i > 0 {
 			b = append(b, ',')

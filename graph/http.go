@@ -382,8 +382,6 @@ func matches(entry, contentType string) int {
 // write sends an answer. The data is sent as the executor made it, not encoded
 // once more.
 func write(w http.ResponseWriter, contentType string, status int, response Response) {
-	// Not from a pool: over HTTP/2, of a stream that was reset, net/http may still
-	// read what it was given after Write has returned.
 	body := append(make([]byte, 0, len(response.Data)+512), '{')
 	if len(response.Errors) > 0 {
 		body = append(body, `"errors":`...)

@@ -37,8 +37,8 @@ type Guard func(refuse func(http.ResponseWriter, *http.Request, error)) func(htt
 // Config is what the two APIs need.
 type Config struct {
 	Executor Executor
-	// Admit refuses requests when there is too much to do. It comes first, as
-	// refusing has to cost next to nothing then. Nil lets all requests in.
+	// Admit refuses requests when there is too much to do. It comes first, but for
+	// OPTIONS, as refusing has to cost next to nothing then. Nil lets all requests in.
 	Admit Guard
 	// Authenticate finds out who calls.
 	Authenticate Guard
@@ -81,18 +81,14 @@ type route struct {
 // allowed are the methods of every endpoint: both documents only read.
 const allowed = "GET, HEAD, OPTIONS"
 
-// start completes an API: who calls is asked before anything else, and every
-// answer has the same manners.
+// start completes an API: who calls is asked before anything is done for a
+// request, and every answer has the same manners.
 func (a *API) start(config Config) *API {
 	a.log = config.Log
 	a.notices = notices(config.DeprecatedSince)
 	known := config.Authenticate(a.Refuse)(http.HandlerFunc(a.dispatch))
 	a.handler = Compress(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer a.recover(w.(*compressWriter), r)
-		if r.Method == http.MethodOptions {
-			a.options(w, r)
-			return
-		}
 		known.ServeHTTP(w, r)
 	}))
 	if config.Admit != nil {
@@ -109,6 +105,10 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r.Pattern += route.pattern
 	}
 	maps.Copy(w.Header(), a.notices)
+	if r.Method == http.MethodOptions {
+		a.options(w, r)
+		return
+	}
 	a.handler.ServeHTTP(w, r)
 }
 

@@ -65,6 +65,9 @@ func (u *testiniumUser) set(field, value string) {
 	}
 }
 
+// get gives the JSON of a field.
+func (u *testiniumUser) get(field string) string { return u[testiniumPlaces[field]] }
+
 // appendTo writes the record.
 func (u *testiniumUser) appendTo(b []byte) []byte {
 	for i, value := range u {
@@ -79,11 +82,9 @@ func (u *testiniumUser) appendTo(b []byte) []byte {
 
 // testiniumPage is one page of a customer's users, as the stored document gives it.
 type testiniumPage struct {
-	blank   testiniumUser  // what all records have in common
-	users   []gjson.Result // objects
-	more    bool           // there are users after these
-	cursor  string         // where those begin
-	secrets map[models.ID]*models.LegacyCredentials
+	users  []testiniumUser
+	more   bool   // there are users after these
+	cursor string // where those begin
 }
 
 // testiniumPageSize is how many users of the list are read at once.
@@ -104,15 +105,26 @@ func (a *testinium) page(ctx context.Context, q question, first int, after strin
 	if !list.IsArray() {
 		return nil, broken(errors.New("the answer has no list"))
 	}
+	users := list.Array()
+	secrets, err := a.secrets(ctx, q, users)
+	if err != nil {
+		return nil, err
+	}
 	page := &testiniumPage{
-		users:  list.Array(),
+		users:  make([]testiniumUser, len(users)),
 		more:   customer.Get("users.pageInfo.hasNextPage").Bool(),
 		cursor: customer.Get("users.pageInfo.endCursor").String(),
 	}
-	page.blank.set("companyName", customer.Get("name").Raw)
-	page.blank.set("customer", customer.Get("number").Raw)
-	page.secrets, err = a.secrets(ctx, q, page.users)
-	return page, err
+	name, number := customer.Get("name").Raw, customer.Get("number").Raw
+	for i, answer := range users {
+		user := &page.users[i]
+		user.set("companyName", name)
+		user.set("customer", number)
+		if err := user.fill(answer, secrets); err != nil {
+			return nil, broken(err)
+		}
+	}
+	return page, nil
 }
 
 // customer runs a document about the customer and checks that the caller's
@@ -133,31 +145,26 @@ func (a *testinium) customer(ctx context.Context, q question, document string, v
 	return customer, answer, q.caller.AllowCompany(q.company, customer)
 }
 
-// user gives the record of a user of the page.
-func (p *testiniumPage) user(answer gjson.Result) (*testiniumUser, error) {
-	user := p.blank
-	var failed error
+// fill sets what the stored document gives of a user.
+func (u *testiniumUser) fill(answer gjson.Result, secrets map[models.ID]*models.LegacyCredentials) (err error) {
 	answer.ForEach(func(field, value gjson.Result) bool {
 		switch field.Str {
 		case "createdDate", "lastPasswordResetDate":
 			var millis string
-			if millis, failed = unixMillis(value); failed == nil {
-				user.set(field.Str, millis)
+			if millis, err = unixMillis(value); err == nil {
+				u.set(field.Str, millis)
 			}
 		case "id":
-			if secret := p.secrets[models.ID(value.Str)]; secret != nil {
-				user.set("accessToken", string(encode(secret.AccessToken)))
-				user.set("vcsPassword", string(encode(secret.VCSPassword)))
+			if secret := secrets[models.ID(value.Str)]; secret != nil {
+				u.set("accessToken", string(encode(secret.AccessToken)))
+				u.set("vcsPassword", string(encode(secret.VCSPassword)))
 			}
 		default:
-			user.set(field.Str, value.Raw)
+			u.set(field.Str, value.Raw)
 		}
-		return failed == nil
+		return err == nil
 	})
-	if failed != nil {
-		return nil, broken(failed)
-	}
-	return &user, nil
+	return err
 }
 
 // unixMillis gives a time of GraphQL, or null, in the form of the document:
@@ -214,12 +221,8 @@ type arrayWriter struct {
 // users writes the users of one page, with the brackets before the first page
 // and after the last, and sends them on their way.
 func (a *arrayWriter) users(page *testiniumPage) error {
-	for _, answer := range page.users {
-		user, err := page.user(answer)
-		if err != nil {
-			return err
-		}
-		a.chunk = user.appendTo(append(a.chunk, separator(a.begun)))
+	for i := range page.users {
+		a.chunk = page.users[i].appendTo(append(a.chunk, separator(a.begun)))
 		a.begun = true
 	}
 	if !page.more {

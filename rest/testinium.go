@@ -115,12 +115,8 @@ func (a *testinium) user(w http.ResponseWriter, r *http.Request, path []string) 
 	if err != nil {
 		return err
 	}
-	if len(found.users) == 1 && found.users[0].Get("entityId").Int() == number {
-		user, err := found.user(found.users[0])
-		if err != nil {
-			return err
-		}
-		writeTagged(w, jsonType, user.appendTo(nil))
+	if len(found.users) == 1 && found.users[0].get("entityId") == strconv.FormatInt(number, 10) {
+		writeTagged(w, jsonType, found.users[0].appendTo(nil))
 		return nil
 	}
 	return &refusal{http.StatusNotFound, "USER_NOT_FOUND", fmt.Sprintf("This customer has no user %d.", number)}
