@@ -110,6 +110,10 @@ const (
 	hastyReset      = 10
 )
 
+// manyAnswered is how many requests are answered on a shared connection for each
+// that is given up.
+const manyAnswered = 10
+
 // resetLimit bounds how fast clients can begin requests and give them up, which
 // HTTP/2 itself does not, as a request that was given up does not count as open
 // (RFC 9113, section 10.5). A connection with too many of them is ended, so that
@@ -120,7 +124,8 @@ type resetLimit struct{ ended atomic.Int64 }
 type resets struct {
 	connection net.Conn
 	allowed    *rate.Limiter
-	answered   atomic.Bool // one request at least was not given up
+	// What became of the requests so far.
+	answered, givenUp atomic.Int64
 }
 
 type resetsKey struct{}
@@ -147,22 +152,25 @@ func (l *resetLimit) finished(w http.ResponseWriter, r *http.Request, answered b
 	switch {
 	case r.ProtoMajor < 2 || !ok:
 	case answered:
-		c.answered.Store(true)
+		c.answered.Add(1)
 	case r.Context().Err() != nil:
 		l.note(w, r, 1)
 	}
 }
 
 // note counts a request that was given up, and ends the connection when there were
-// too many. One on which something was answered may be a proxy's, with many callers
-// on it: net/http takes no more requests on it and finishes those it has.
+// too many. One on which most were answered may be a proxy's, with many callers on
+// it: net/http takes no more requests on it and finishes those it has. (Some of
+// those that are given up at once are answered nevertheless, as the answer is
+// quicker.)
 func (l *resetLimit) note(w http.ResponseWriter, r *http.Request, weight int) {
 	c := r.Context().Value(resetsKey{}).(*resets)
+	c.givenUp.Add(1)
 	if c.allowed.AllowN(time.Now(), weight) {
 		return
 	}
 	l.ended.Add(1)
-	if c.answered.Load() {
+	if c.answered.Load() > manyAnswered*c.givenUp.Load() {
 		w.Header().Set("Connection", "close")
 		return
 	}

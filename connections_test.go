@@ -194,7 +194,9 @@ func TestHastyResets(t *testing.T) {
 			request := httptest.NewRequestWithContext(ctx, "GET", "/", nil)
 			request.ProtoMajor = 2
 			if shared {
-				limit.finished(httptest.NewRecorder(), request, true)
+				for range manyAnswered*(resetsAtOnce/hastyReset+1) + 1 {
+					limit.finished(httptest.NewRecorder(), request, true)
+				}
 			}
 			var last *httptest.ResponseRecorder
 			for range resetsAtOnce/hastyReset + 1 {
