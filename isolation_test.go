@@ -93,6 +93,9 @@ func checkIsolation(t *testing.T, full, own *world, data *dbtest.Data, readable 
 	})
 	t.Logf("%d cases: %d gave data, %d were refused; an admin was asked for %d and was given by %d what the caller must not have",
 		cases, fruitful, refused, cases/2, tempting)
+	if testing.Short() {
+		return // these are too few cases to tell
+	}
 	if tempting == 0 || readable != "" && fruitful < cases/50 {
 		t.Error("too few requests ask for anything that could be lost")
 	}
