@@ -92,10 +92,10 @@ func (l *connectionLimit) closeIdle(ctx context.Context) {
 	}
 }
 
-func (l *connectionLimit) closeUnusedSince(time time.Time) {
+func (l *connectionLimit) closeUnusedSince(then time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for longest := l.unused.Front(); longest != nil && !longest.Value.(unusedConnection).since.After(time); longest = l.unused.Front() {
+	for longest := l.unused.Front(); longest != nil && !longest.Value.(unusedConnection).since.After(then); longest = l.unused.Front() {
 		l.close(longest)
 	}
 }
