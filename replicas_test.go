@@ -64,13 +64,9 @@ func TestReplicas(t *testing.T) {
 				fault.heal()
 				watch.wait("used again", func(m replicaFigures) bool { return m.used })
 				before = requests()
-				for range 3 {
-					trial.round("")
-				}
+				trial.round("")
+				watch.wait("serving again", func(m replicaFigures) bool { return m.requests > before })
 				stop()
-				if requests() == before {
-					t.Error("the replica serves nobody after it came back")
-				}
 				t.Logf("the slowest answer took %s; %s; %.0f statements ran again on the primary",
 					trial.slowest().Round(time.Millisecond), trial.tally(), watch.read().reruns)
 			})

@@ -384,9 +384,21 @@ type probe struct {
 	conn   *pgx.Conn
 }
 
-func (p *probe) ask(ctx context.Context) (state serverState, err error) {
+// ask asks the server. A connection that died since the last time, as it does when
+// an administrator or a firewall ends it, says nothing about the server: then it
+// asks again on a new one.
+func (p *probe) ask(ctx context.Context) (serverState, error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
+	kept := p.conn != nil
+	state, err := p.try(ctx)
+	if kept && err != nil && p.conn == nil && ctx.Err() == nil {
+		return p.try(ctx)
+	}
+	return state, err
+}
+
+func (p *probe) try(ctx context.Context) (state serverState, err error) {
 	if p.conn == nil {
 		if p.conn, err = pgx.ConnectConfig(ctx, p.config); err != nil {
 			p.conn = nil

@@ -139,6 +139,49 @@ func TestStrangersAreNoReplicas(t *testing.T) {
 	}
 }
 
+// TestReplicaWhoseConnectionsAreCut holds that a replica is not left out because
+// somebody ended the connection on which it is asked how it is.
+func TestReplicaWhoseConnectionsAreCut(t *testing.T) {
+	primary := dbtest.Primary(t)
+	replica := primary.Replica()
+	var log logged
+	databaseURL := primary.URL()
+	parsed, err := url.Parse(databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	replicaURL := replica.DSN(strings.TrimPrefix(parsed.Path, "/"))
+	store, err := db.Open(t.Context(), databaseURL, db.Options{Replicas: []string{replicaURL}, Log: log.logger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	until(t, "the replica is used", func() bool { return store.Replicas()[0].Used })
+	already := log.String()
+
+	observer := dbtest.ConnectURL(t, replicaURL)
+	// One that was asked and has answered. Before, ending it ends the second try.
+	const ours = " FROM pg_stat_activity WHERE application_name = 'roster' AND state = 'idle' AND query LIKE '%pg_is_in_recovery%'"
+	count := func(what string) (n int) {
+		t.Helper()
+		if err := observer.QueryRowContext(t.Context(), "SELECT count("+what+")"+ours).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for range 3 {
+		if count("pg_terminate_backend(pid)") == 0 {
+			t.Fatal("there is no connection to end")
+		}
+		until(t, "it is gone", func() bool { return count("*") == 0 })
+		until(t, "the replica is asked again", func() bool { return count("*") > 0 })
+	}
+	checkDiff(t, "what the log says of it", already, log.String())
+	if !store.Replicas()[0].Used {
+		t.Error("the replica is left out")
+	}
+}
+
 // until waits until something holds.
 func until(t *testing.T, what string, holds func() bool) {
 	t.Helper()
