@@ -89,6 +89,8 @@ func (h *keyHost) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	select {
 	case h.conns <- server:
 		return client, nil
+	case <-h.closed: // the test ended before its request was on its way
+		return nil, net.ErrClosed
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
