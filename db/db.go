@@ -130,8 +130,12 @@ func (db *DB) Close() error {
 }
 
 func (db *DB) closePools() error {
-	if db.write != nil && db.write.DB != db.read.DB {
-		return errors.Join(db.read.Close(), db.write.Close())
+	errs := []error{db.read.Close()}
+	if runner, ok := db.runner.(*sqliteRunner); ok {
+		errs = append(errs, runner.pool.Close())
 	}
-	return db.read.Close()
+	if db.write != nil && db.write.DB != db.read.DB {
+		errs = append(errs, db.write.Close())
+	}
+	return errors.Join(errs...)
 }

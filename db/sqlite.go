@@ -8,10 +8,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"runtime"
-	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -48,16 +45,14 @@ func openSQLite(ctx context.Context, path string, options Options) (*DB, error) 
 			return nil, errors.Join(fmt.Errorf("cannot open the database %s: %w", path, err), write.Close())
 		}
 	}
-	read, err := sql.Open("sqlite", sqliteDSN(path, false, "query_only(1)", "cache_size(-8192)"))
+	read, err := sql.Open("sqlite", sqliteDSN(path, false, "query_only(1)"))
 	if err != nil {
 		return nil, err
 	}
-	// A reader is busy with a core, and each has a cache of 8 MiB.
-	readers := min(options.MaxConnections, max(4, 2*runtime.NumCPU()))
-	read.SetMaxOpenConns(readers)
-	read.SetMaxIdleConns(readers)
 	db.read = bun.NewDB(read, sqlitedialect.New())
-	db.runner = &sqliteRunner{pool: read, prepared: map[string]*sql.Stmt{}}
+	if db.runner, err = newSQLiteRunner(path, options); err != nil {
+		return nil, errors.Join(err, db.closePools())
+	}
 	return db, nil
 }
 
@@ -118,131 +113,4 @@ func sqliteArgument(argument any) any {
 		return value.UTC().Format(sqliteTime)
 	}
 	return argument
-}
-
-// sqliteRunner runs statements on SQLite, one after the other.
-type sqliteRunner struct {
-	pool *sql.DB
-	mu   sync.Mutex
-	// prepared are the statements by their text. Preparing takes SQLite longer
-	// than running most of them.
-	prepared map[string]*sql.Stmt
-}
-
-// maxPrepared bounds the statements that are kept prepared: callers decide how
-// many kinds of filters there are.
-const maxPrepared = 200
-
-func (r *sqliteRunner) run(ctx context.Context, statements []*statement) error {
-	for _, s := range statements {
-		if s.err = r.query(ctx, s); s.err != nil {
-			return s.err
-		}
-	}
-	return nil
-}
-
-func (r *sqliteRunner) query(ctx context.Context, s *statement) (err error) {
-	text, args := s.render(SQLite)
-	prepared, err := r.prepare(ctx, text) //nolint:sqlclosecheck // it is kept
-	if err != nil {
-		return err
-	}
-	var found *sql.Rows
-	if prepared != nil {
-		found, err = prepared.QueryContext(ctx, args...) //nolint:rowserrcheck // read does
-	} else {
-		found, err = r.pool.QueryContext(ctx, text, args...) //nolint:rowserrcheck // read does
-	}
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, found.Close()) }()
-	return s.read(&sqliteRows{Rows: found})
-}
-
-// prepare gives the prepared statement with this text, or nil when there are
-// too many already.
-func (r *sqliteRunner) prepare(ctx context.Context, text string) (*sql.Stmt, error) {
-	r.mu.Lock()
-	prepared, full := r.prepared[text], len(r.prepared) >= maxPrepared
-	r.mu.Unlock()
-	if prepared != nil || full {
-		return prepared, nil
-	}
-	prepared, err := r.pool.PrepareContext(ctx, text)
-	if err != nil {
-		return nil, err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if other := r.prepared[text]; other != nil {
-		return other, prepared.Close() //nolint:sqlclosecheck // another was first
-	}
-	r.prepared[text] = prepared
-	return prepared, nil
-}
-
-// sqliteRows reads what SQLite keeps as text: times, and the lists of numbers
-// that group_concat makes.
-type sqliteRows struct {
-	*sql.Rows
-	dest []any
-}
-
-// Scan fills dest with the columns of the row.
-func (r *sqliteRows) Scan(dest ...any) error {
-	r.dest = append(r.dest[:0], dest...)
-	for i, d := range r.dest {
-		switch d := d.(type) {
-		case *time.Time:
-			r.dest[i] = timeText{func(t *time.Time) { *d = *t }}
-		case **time.Time:
-			r.dest[i] = timeText{func(t *time.Time) { *d = t }}
-		case *[]int64:
-			r.dest[i] = numbersText{d}
-		}
-	}
-	return r.Rows.Scan(r.dest...)
-}
-
-// timeText reads a time; NULL gives nil.
-type timeText struct{ set func(*time.Time) }
-
-// Scan implements [sql.Scanner].
-func (s timeText) Scan(value any) error {
-	if value == nil {
-		s.set(nil)
-		return nil
-	}
-	text, ok := value.(string)
-	if !ok {
-		return fmt.Errorf("a time is a %T", value)
-	}
-	t, err := time.Parse(sqliteTime, text)
-	if err == nil {
-		t = t.UTC()
-		s.set(&t)
-	}
-	return err
-}
-
-// numbersText reads numbers with commas between them; NULL gives none.
-type numbersText struct{ numbers *[]int64 }
-
-// Scan implements [sql.Scanner].
-func (s numbersText) Scan(value any) error {
-	*s.numbers = []int64{}
-	text, _ := value.(string)
-	for part := range strings.SplitSeq(text, ",") {
-		if part == "" {
-			continue
-		}
-		number, err := strconv.ParseInt(part, 10, 64)
-		if err != nil {
-			return err
-		}
-		*s.numbers = append(*s.numbers, number)
-	}
-	return nil
 }

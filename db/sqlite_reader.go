@@ -1,0 +1,261 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"modernc.org/sqlite"
+
+	"roster/models"
+)
+
+// sqliteRunner runs statements on SQLite, one after the other. It has a pool of its
+// own, whose connections read the file where the system maps it into memory: when
+// every page is read into a cache of ours first, a page of users takes a third
+// longer (0.74 and 1.0 ms).
+type sqliteRunner struct{ pool *sql.DB }
+
+// mappedBytes is how much of the file is mapped, the most that SQLite allows.
+const mappedBytes = 1<<31 - 1<<16
+
+func newSQLiteRunner(path string, options Options) (*sqliteRunner, error) {
+	connector, err := sqlite.NewConnector(sqliteDSN(path, false, "query_only(1)", "cache_size(-8192)", fmt.Sprintf("mmap_size(%d)", mappedBytes)))
+	if err != nil {
+		return nil, err
+	}
+	pool := sql.OpenDB(readerConnector{connector})
+	// A reader is busy with a core, and each has a cache of 8 MiB.
+	readers := min(options.MaxConnections, max(4, 2*runtime.NumCPU()))
+	pool.SetMaxOpenConns(readers)
+	pool.SetMaxIdleConns(readers)
+	return &sqliteRunner{pool}, nil
+}
+
+func (r *sqliteRunner) run(ctx context.Context, statements []*statement) error {
+	return survive(func() error {
+		conn, err := r.pool.Conn(ctx)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = conn.Close() }() // gives it back to the pool
+		return conn.Raw(func(connection any) error {
+			for _, s := range statements {
+				if s.err = connection.(*sqliteReader).run(ctx, s); s.err != nil {
+					return s.err
+				}
+			}
+			return nil
+		})
+	})
+}
+
+// survive runs what reads a mapped file. The system says by a signal that a part
+// of it cannot be read, because the disk fails or somebody cut the file short, and
+// Go would end the program. Like this it is an error, and the pool gives up the
+// connection.
+func survive(read func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		switch value := recover().(type) {
+		case nil:
+		case interface { // as SetPanicOnFault documents it
+			error
+			Addr() uintptr
+		}:
+			err = fmt.Errorf("a part of the database file cannot be read: %w", value)
+		default:
+			panic(value)
+		}
+	}()
+	return read()
+}
+
+// readerConnector makes the connections of the runner's pool.
+type readerConnector struct{ driver.Connector }
+
+// Connect makes a connection.
+func (c readerConnector) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &sqliteReader{conn.(sqliteConn), map[string]driver.Stmt{}}, nil
+}
+
+// sqliteConn is what the driver's connections can do that a pool and a reader need.
+type sqliteConn interface {
+	driver.Conn
+	driver.ConnPrepareContext
+	driver.QueryerContext
+	driver.SessionResetter
+	driver.Validator
+}
+
+// sqliteReader is a connection with the statements that it has prepared, by their
+// text. Preparing takes SQLite longer than running most of them.
+type sqliteReader struct {
+	sqliteConn
+	prepared map[string]driver.Stmt
+}
+
+// maxPrepared bounds the statements that are kept prepared: callers decide how
+// many kinds of filters there are.
+const maxPrepared = 200
+
+// Close closes the statements and the connection.
+func (r *sqliteReader) Close() error {
+	var errs []error
+	for _, prepared := range r.prepared {
+		errs = append(errs, prepared.Close())
+	}
+	return errors.Join(append(errs, r.sqliteConn.Close())...)
+}
+
+func (r *sqliteReader) run(ctx context.Context, s *statement) (err error) {
+	text, args := s.render(SQLite)
+	named := make([]driver.NamedValue, len(args))
+	for i, arg := range args {
+		value, err := driver.DefaultParameterConverter.ConvertValue(arg)
+		if err != nil {
+			return err
+		}
+		named[i] = driver.NamedValue{Ordinal: i + 1, Value: value}
+	}
+	found, err := r.query(ctx, text, named)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, found.Close()) }()
+	return s.read(&sqliteRows{ctx: ctx, found: found, values: make([]driver.Value, len(found.Columns()))})
+}
+
+func (r *sqliteReader) query(ctx context.Context, text string, args []driver.NamedValue) (driver.Rows, error) {
+	prepared := r.prepared[text]
+	if prepared == nil {
+		if len(r.prepared) >= maxPrepared {
+			return r.QueryContext(ctx, text, args)
+		}
+		var err error
+		if prepared, err = r.PrepareContext(ctx, text); err != nil {
+			return nil, err
+		}
+		r.prepared[text] = prepared
+	}
+	return prepared.(driver.StmtQueryContext).QueryContext(ctx, args)
+}
+
+// sqliteRows reads the rows that SQLite finds.
+type sqliteRows struct {
+	ctx    context.Context //nolint:containedctx // of the statement, as in sql.Rows
+	found  driver.Rows
+	values []driver.Value
+	err    error
+}
+
+// Next goes to the next row, and is false at the end and after an error.
+func (r *sqliteRows) Next() bool {
+	if r.err = r.ctx.Err(); r.err != nil {
+		return false
+	}
+	err := r.found.Next(r.values)
+	if !errors.Is(err, io.EOF) {
+		r.err = err
+	}
+	return err == nil
+}
+
+// Err gives what ended the rows early, or nil.
+func (r *sqliteRows) Err() error { return r.err }
+
+// Scan fills dest with the columns of the row.
+func (r *sqliteRows) Scan(dest ...any) error {
+	if len(dest) != len(r.values) {
+		return fmt.Errorf("a row has %d columns and not %d", len(r.values), len(dest))
+	}
+	for i, value := range r.values {
+		if err := assign(value, dest[i]); err != nil {
+			return fmt.Errorf("column %s: %w", r.found.Columns()[i], err)
+		}
+	}
+	return nil
+}
+
+// assign puts one of SQLite's values where dest points to. Booleans are numbers,
+// and times and the lists of numbers that group_concat makes are text.
+func assign(value driver.Value, dest any) (err error) {
+	number, isNumber := value.(int64)
+	text, isText := value.(string)
+	if blob, ok := value.([]byte); ok {
+		text, isText = string(blob), true
+	}
+	fits := isText
+	switch dest := dest.(type) {
+	case *string:
+		*dest = text
+	case *models.ID:
+		*dest = models.ID(text)
+	case *models.UserStatus:
+		*dest = models.UserStatus(text)
+	case *time.Time:
+		if isText {
+			*dest, err = time.Parse(sqliteTime, text)
+			*dest = dest.UTC()
+		}
+	case *int64:
+		*dest, fits = number, isNumber
+	case *bool:
+		*dest, fits = number != 0, isNumber
+	case *[]int64:
+		*dest, err = numbers(text)
+		fits = isText || value == nil
+	case **string:
+		return assignOptional(value, dest)
+	case **int64:
+		return assignOptional(value, dest)
+	case **models.ID:
+		return assignOptional(value, dest)
+	case **time.Time:
+		return assignOptional(value, dest)
+	default:
+		return fmt.Errorf("there is no way to read a %T", dest)
+	}
+	if !fits {
+		return fmt.Errorf("the value is a %T", value)
+	}
+	return err
+}
+
+// assignOptional puts a value that may be SQL's NULL, for which it gives nil.
+func assignOptional[T any](value driver.Value, dest **T) error {
+	*dest = nil
+	if value == nil {
+		return nil
+	}
+	*dest = new(T)
+	return assign(value, *dest)
+}
+
+// numbers reads numbers with commas between them.
+func numbers(text string) ([]int64, error) {
+	list := []int64{}
+	for part := range strings.SplitSeq(text, ",") {
+		if part == "" {
+			continue
+		}
+		number, err := strconv.ParseInt(part, 10, 64)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, number)
+	}
+	return list, nil
+}
