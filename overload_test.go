@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"roster/graph"
@@ -114,6 +115,36 @@ func TestWaitingGetsTheNextPlace(t *testing.T) {
 	admission.leave()
 	if err := <-entered; err != nil {
 		t.Error(err)
+	}
+}
+
+// A request that finds no room is held for a moment, and refused only when there
+// is none after it either.
+func TestRefusedAfterAMoment(t *testing.T) {
+	for _, test := range []struct {
+		name           string
+		leaves, answer time.Duration // when those who wait are gone, and when the answer is there
+		status         int
+	}{
+		{"Room", 0, 0, http.StatusOK},
+		{"RoomSoon", holdTime / 2, holdTime, http.StatusOK},
+		{"RoomTooLate", 2 * holdTime, holdTime, http.StatusServiceUnavailable},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				admission := newAdmission(1)
+				admission.waiting.Add(admission.queue)
+				left := time.AfterFunc(test.leaves, func() { admission.waiting.Add(-admission.queue) })
+				defer left.Stop()
+				synctest.Wait()
+				handler := admission.door(refusePlain)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+				began, answer := time.Now(), httptest.NewRecorder()
+				handler.ServeHTTP(answer, httptest.NewRequest("GET", "/", nil))
+				if took := time.Since(began); answer.Code != test.status || took != test.answer {
+					t.Errorf("%d after %s", answer.Code, took)
+				}
+			})
+		})
 	}
 }
 
