@@ -17,8 +17,9 @@ import (
 type extras struct {
 	streams  []stream
 	sweep    []sweep
-	steady   result // Roster at 70 % of its throughput
-	rate     int
+	rate     int    // 70 % of Roster's throughput, at which the next two are measured
+	steady   steady // of Roster
+	floor    steady // of the floor, for comparison
 	cold     time.Duration
 	idle     int64
 	binary   int64
@@ -36,6 +37,14 @@ type stream struct {
 type sweep struct {
 	connections int
 	result      result
+}
+
+// steady is what a target does at a rate that it can take, round after round.
+type steady struct{ p50, tails []float64 }
+
+func (s *steady) add(r result) {
+	s.p50 = append(s.p50, float64(r.P50))
+	s.tails = append(s.tails, float64(r.P99)/float64(r.P50))
 }
 
 const (
@@ -59,12 +68,21 @@ func (r *report) measureExtras(ctx context.Context, s *suite, d *driver, pg *pos
 		}
 		e.sweep = append(e.sweep, sweep{n, result})
 	}
-	o := page.order
-	o.MayRefuse = true
-	e.rate = max(1, int(capacityShare*page.median(func(r round) float64 { return r.PerSecond })))
-	o.Rate, o.Duration, o.Connections = e.rate, 2*r.settings.duration, 4*connections
-	if e.steady, err = d.drive(ctx, o); err != nil {
-		return err
+	e.rate = max(1, int(capacityShare*page.median(perSecond)))
+	// One pause of the machine decides the p99 of a few thousand requests.
+	for range r.settings.rounds {
+		for _, of := range []struct {
+			target string
+			steady *steady
+		}{{rosterName, &e.steady}, {floorName, &e.floor}} {
+			o := r.lane(page20Small, of.target).order
+			o.MayRefuse, o.Rate, o.Duration, o.Connections = true, e.rate, r.settings.duration, 4*connections
+			result, err := d.drive(ctx, o)
+			if err != nil {
+				return err
+			}
+			of.steady.add(result)
+		}
 	}
 	if e.cold, e.idle, err = coldStart(ctx, dir, program, pg.url()); err != nil {
 		return err
