@@ -76,6 +76,22 @@ func suitablePlaces(engine db.Engine) int {
 // full reports whether as many wait as may.
 func (a *admission) full() bool { return a.waiting.Load() >= a.queue }
 
+// hasRoom reports whether one more may wait. A request that finds no room is held
+// for a moment, once, and looks again.
+func (a *admission) hasRoom(ctx context.Context) bool {
+	if !a.full() {
+		return true
+	}
+	if visit, ok := ctx.Value(visitKey{}).(*visit); ok {
+		if visit.held {
+			return false
+		}
+		visit.held = true
+	}
+	wait(ctx, holdTime)
+	return !a.full()
+}
+
 func (a *admission) refusal(ctx context.Context) error {
 	a.refused.Add(1)
 	if visit, ok := ctx.Value(visitKey{}).(*visit); ok {
@@ -92,7 +108,7 @@ func (a *admission) enter(ctx context.Context) error {
 		return nil
 	default:
 	}
-	if a.full() {
+	if !a.hasRoom(ctx) {
 		return a.refusal(ctx)
 	}
 	a.waiting.Add(1)
@@ -122,6 +138,7 @@ func (a *admission) leave() { <-a.places }
 // visit is what is known of one request.
 type visit struct {
 	admitted bool // it has had a place already
+	held     bool // it has found no room once
 	refused  bool // it got none
 }
 
@@ -134,12 +151,9 @@ func (a *admission) door(refuse refuse) func(http.Handler) http.Handler {
 	refuse = unread(refuse)
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if a.full() {
-				wait(r.Context(), holdTime)
-				if a.full() {
-					refuse(w, r, a.refusal(r.Context()))
-					return
-				}
+			if !a.hasRoom(r.Context()) {
+				refuse(w, r, a.refusal(r.Context()))
+				return
 			}
 			next.ServeHTTP(w, r)
 		})

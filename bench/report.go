@@ -214,7 +214,7 @@ func (e *extras) print(w io.Writer) {
 func describe(ctx context.Context, pg *postgres, b *builder, postgraphile bool) string {
 	versions := []string{
 		fmt.Sprintf("%s with %d cores, %.0f GiB of memory", processor(), runtime.NumCPU(), float64(totalMemory())/(1<<30)),
-		output(ctx, "uname", "-sr"), runtime.Version(), strings.Trim(output(ctx, filepath.Join(pg.bin, "postgres"), "--version"), "() "),
+		output(ctx, "uname", "-sr"), runtime.Version(), output(ctx, filepath.Join(pg.bin, "postgres"), "--version"),
 	}
 	if postgraphile {
 		versions = append(versions, "Node "+output(ctx, b.node(), "--version"))

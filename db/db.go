@@ -30,7 +30,8 @@ type Options struct {
 	Create bool
 	// ReadOnly promises that nothing will be written, so no writer is opened.
 	ReadOnly bool
-	// MaxConnections bounds the connections used at once; 0 takes the default of 16.
+	// MaxConnections bounds the connections that resolvers use at once; 0 takes the
+	// default of 16.
 	MaxConnections int
 	// StatementTimeout ends a statement that takes longer; 0 sets no limit.
 	// Only PostgreSQL has one; on SQLite the request's own time ends a statement.
@@ -58,7 +59,8 @@ type DB struct {
 	// at a time, so there the writing pool has a single connection; write is nil
 	// in a database that was opened read-only.
 	read, write *bun.DB
-	// runner runs the statements of the resolvers; bun runs all others.
+	// runner runs the statements of the resolvers, on SQLite with a third pool, its
+	// own; bun runs all others.
 	runner   runner
 	replicas *replicas // nil without any
 	hooks    []bun.QueryHook

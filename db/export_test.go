@@ -2,14 +2,18 @@ package db
 
 import (
 	"context"
+	"database/sql"
 
 	"github.com/uptrace/bun"
 
 	"roster/models"
 )
 
-// Pools gives the pools of connections, which are the same one on PostgreSQL.
+// Pools gives the pools of bun's connections, which are the same one on PostgreSQL.
 func (db *DB) Pools() (read, write *bun.DB) { return db.read, db.write }
+
+// Readers gives the pool of a database of SQLite that the resolvers read from.
+func (db *DB) Readers() *sql.DB { return db.runner.(*sqliteRunner).pool }
 
 // SetDeepFrom has pages from this offset on read as deep ones, and gives the way
 // back.

@@ -1,6 +1,8 @@
 package db_test
 
 import (
+	"context"
+	"database/sql"
 	"errors"
 	"io/fs"
 	"os"
@@ -8,8 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-
-	"github.com/uptrace/bun"
 
 	"roster/db"
 	"roster/db/dbtest"
@@ -184,7 +184,11 @@ func TestPragmas(t *testing.T) {
 	}
 	defer store.Close()
 	read, write := store.Pools()
-	check := func(t *testing.T, conn bun.Conn, queryOnly string) {
+	type connection interface {
+		QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+		ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	}
+	check := func(t *testing.T, conn connection, queryOnly string) {
 		t.Helper()
 		for pragma, want := range map[string]string{
 			"journal_mode": "wal", "foreign_keys": "1", "busy_timeout": "5000", "synchronous": "1", "query_only": queryOnly,
@@ -203,9 +207,24 @@ func TestPragmas(t *testing.T) {
 		}
 	}
 
-	t.Run("Read", func(t *testing.T) {
+	t.Run("Readers", func(t *testing.T) {
+		checkDiff(t, "the most connections", 4, store.Readers().Stats().MaxOpenConnections)
 		// All connections at once, so that each is another one.
 		for range 4 {
+			conn, err := store.Readers().Conn(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			check(t, conn, "1")
+			var mapped int64
+			if err := conn.QueryRowContext(t.Context(), "PRAGMA mmap_size").Scan(&mapped); err != nil || mapped < 1<<30 {
+				t.Errorf("%d bytes are mapped, error %v", mapped, err)
+			}
+		}
+	})
+	t.Run("Read", func(t *testing.T) {
+		for range 2 {
 			conn, err := read.Conn(t.Context())
 			if err != nil {
 				t.Fatal(err)
@@ -213,7 +232,7 @@ func TestPragmas(t *testing.T) {
 			defer conn.Close()
 			check(t, conn, "1")
 		}
-		checkDiff(t, "the number of connections", 4, read.Stats().OpenConnections)
+		checkDiff(t, "the most connections", 2, read.Stats().MaxOpenConnections)
 	})
 	t.Run("Write", func(t *testing.T) {
 		conn, err := write.Conn(t.Context())

@@ -49,10 +49,15 @@ func openSQLite(ctx context.Context, path string, options Options) (*DB, error) 
 	if err != nil {
 		return nil, err
 	}
+	// Two are enough for what does not go by the runner: whether the schema is
+	// current, and the plan of an import.
+	read.SetMaxOpenConns(2)
 	db.read = bun.NewDB(read, sqlitedialect.New())
-	if db.runner, err = newSQLiteRunner(path, options); err != nil {
+	runner, err := newSQLiteRunner(path, options)
+	if err != nil {
 		return nil, errors.Join(err, db.closePools())
 	}
+	db.runner = runner
 	return db, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -19,12 +20,13 @@ import (
 )
 
 // sqliteRunner runs statements on SQLite, one after the other. It has a pool of its
-// own, whose connections read the file where the system maps it into memory: when
-// every page is read into a cache of ours first, a page of users takes a third
-// longer (0.74 and 1.0 ms).
+// own, whose connections read the file where the system maps it into memory: it
+// answers 1.4 times as many pages a second as one whose connections read into
+// caches of their own first.
 type sqliteRunner struct{ pool *sql.DB }
 
-// mappedBytes is how much of the file is mapped, the most that SQLite allows.
+// mappedBytes is how much of the file is mapped, the most that SQLite allows. What
+// lies beyond, and in the write-ahead log, is read into the caches.
 const mappedBytes = 1<<31 - 1<<16
 
 func newSQLiteRunner(path string, options Options) (*sqliteRunner, error) {
@@ -41,42 +43,61 @@ func newSQLiteRunner(path string, options Options) (*sqliteRunner, error) {
 }
 
 func (r *sqliteRunner) run(ctx context.Context, statements []*statement) error {
-	return survive(func() error {
-		conn, err := r.pool.Conn(ctx)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = conn.Close() }() // gives it back to the pool
-		return conn.Raw(func(connection any) error {
-			for _, s := range statements {
-				if s.err = connection.(*sqliteReader).run(ctx, s); s.err != nil {
-					return s.err
-				}
+	conn, err := r.pool.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }() // gives it back to the pool
+	return conn.Raw(func(connection any) error {
+		for _, s := range statements {
+			if s.err = survive(func() error { return connection.(*sqliteReader).run(ctx, s) }); s.err != nil {
+				return s.err
 			}
-			return nil
-		})
+		}
+		return nil
 	})
 }
 
 // survive runs what reads a mapped file. The system says by a signal that a part
 // of it cannot be read, because the disk fails or somebody cut the file short, and
-// Go would end the program. Like this it is an error, and the pool gives up the
-// connection.
+// Go would end the program. Like this it is an error.
 func survive(read func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
-		switch value := recover().(type) {
-		case nil:
-		case interface { // as SetPanicOnFault documents it
-			error
-			Addr() uintptr
-		}:
-			err = fmt.Errorf("a part of the database file cannot be read: %w", value)
-		default:
+		value := recover()
+		if value == nil {
+			return
+		}
+		fault, ok := value.(interface{ Addr() uintptr }) // as SetPanicOnFault documents it
+		if !ok || !inSharedMapping(fault.Addr()) {
 			panic(value)
 		}
+		err = errUnreadable
 	}()
 	return read()
+}
+
+// errUnreadable has the pool give up the connection.
+var errUnreadable = fmt.Errorf("a part of the database file cannot be read: the disk fails, or somebody cut the file short: %w", driver.ErrBadConn)
+
+// inSharedMapping reports whether an address is that of a file which is mapped as
+// SQLite does it, and not of memory: a fault there is a mistake of a program. Only
+// Linux tells.
+func inSharedMapping(address uintptr) bool {
+	maps, _ := os.ReadFile("/proc/self/maps") // proc(5): start-end, permissions ending in s for shared
+	for line := range strings.Lines(string(maps)) {
+		var (
+			start, end  uintptr
+			permissions string
+		)
+		if _, err := fmt.Sscanf(line, "%x-%x %s", &start, &end, &permissions); err != nil {
+			continue
+		}
+		if start <= address && address < end {
+			return strings.HasSuffix(permissions, "s")
+		}
+	}
+	return false
 }
 
 // readerConnector makes the connections of the runner's pool.
@@ -130,27 +151,23 @@ func (r *sqliteReader) run(ctx context.Context, s *statement) (err error) {
 		}
 		named[i] = driver.NamedValue{Ordinal: i + 1, Value: value}
 	}
-	found, err := r.query(ctx, text, named)
+	prepared := r.prepared[text]
+	if prepared == nil {
+		if prepared, err = r.PrepareContext(ctx, text); err != nil {
+			return err
+		}
+		if len(r.prepared) < maxPrepared {
+			r.prepared[text] = prepared
+		} else {
+			defer func() { err = errors.Join(err, prepared.Close()) }()
+		}
+	}
+	found, err := prepared.(driver.StmtQueryContext).QueryContext(ctx, named)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, found.Close()) }()
 	return s.read(&sqliteRows{ctx: ctx, found: found, values: make([]driver.Value, len(found.Columns()))})
-}
-
-func (r *sqliteReader) query(ctx context.Context, text string, args []driver.NamedValue) (driver.Rows, error) {
-	prepared := r.prepared[text]
-	if prepared == nil {
-		if len(r.prepared) >= maxPrepared {
-			return r.QueryContext(ctx, text, args)
-		}
-		var err error
-		if prepared, err = r.PrepareContext(ctx, text); err != nil {
-			return nil, err
-		}
-		r.prepared[text] = prepared
-	}
-	return prepared.(driver.StmtQueryContext).QueryContext(ctx, args)
 }
 
 // sqliteRows reads the rows that SQLite finds.
