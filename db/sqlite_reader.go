@@ -116,7 +116,6 @@ func (c readerConnector) Connect(ctx context.Context) (driver.Conn, error) {
 type sqliteConn interface {
 	driver.Conn
 	driver.ConnPrepareContext
-	driver.QueryerContext
 	driver.SessionResetter
 	driver.Validator
 }
