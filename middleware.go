@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -50,7 +51,7 @@ func harmless(id string) bool {
 func (s *server) record(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began, end := time.Now(), s.metrics.begin()
-		recorder := &statusRecorder{ResponseWriter: w, status: http.StatusOK, patience: readTime, leaving: s.draining.Load}
+		recorder := &statusRecorder{ResponseWriter: w, status: http.StatusOK, patience: readTime, leaving: s.draining.Load, connection: gatheringOf(r)}
 		visit, answered := &visit{}, false
 		r = r.WithContext(context.WithValue(r.Context(), visitKey{}, visit))
 		defer func() {
@@ -103,6 +104,8 @@ type statusRecorder struct {
 	patience time.Duration
 	// leaving tells that the server is stopping; nil is never.
 	leaving func() bool
+	// connection gathers what is little; nil does not.
+	connection *gatheringConnection
 }
 
 // readTime is how long a client may take to read one part of an answer. It is
@@ -121,6 +124,7 @@ func (r *statusRecorder) WriteHeader(status int) {
 		if r.leaving != nil && r.leaving() {
 			r.Header().Set("Connection", "close")
 		}
+		r.connection.gather()
 	}
 	r.ResponseWriter.WriteHeader(status)
 }
@@ -149,7 +153,10 @@ func (r *statusRecorder) FlushError() error {
 	if !r.begun {
 		r.WriteHeader(http.StatusOK)
 	}
-	return r.inTime(func() error { return http.NewResponseController(r.ResponseWriter).Flush() })
+	return r.inTime(func() error {
+		err := http.NewResponseController(r.ResponseWriter).Flush()
+		return errors.Join(err, r.connection.send())
+	})
 }
 
 // inTime runs what writes to the client, and ends it when the client does not
@@ -189,14 +196,17 @@ func (r *statusRecorder) complete() bool {
 	return r.begun && r.Header().Get("Content-Length") == strconv.FormatInt(r.bytes, 10)
 }
 
-// finish has what net/http still holds of the answer sent in time. Over HTTP/1
-// that is done when the handler has returned.
+// finish has what is still held of the answer sent in time. Over HTTP/1 net/http
+// ends an answer whose length was not told when the handler has returned.
 func (r *statusRecorder) finish(request *http.Request) {
-	switch {
-	case request.ProtoMajor < 2:
-		_ = http.NewResponseController(r.ResponseWriter).SetWriteDeadline(time.Now().Add(r.patience))
-	case r.bytes > 0 && request.Method != http.MethodHead:
+	hasBody := r.bytes > 0 && request.Method != http.MethodHead
+	if hasBody && (request.ProtoMajor >= 2 || r.complete()) {
 		_ = r.FlushError() // the client is gone: there is nobody to tell
+		return
+	}
+	if request.ProtoMajor < 2 {
+		_ = http.NewResponseController(r.ResponseWriter).SetWriteDeadline(time.Now().Add(r.patience))
+		_ = r.connection.send() // as above
 	}
 }
 

@@ -169,14 +169,16 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 			MaxConcurrentStreams: max(minStreams, cap(s.admission.places)),
 			WriteByteTimeout:     readTime,
 		},
-		ConnContext: s.resets.context,
-		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ConnContext: func(ctx context.Context, connection net.Conn) context.Context {
+			return s.resets.context(withGathering(ctx, connection), connection)
+		},
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		ConnState: func(connection net.Conn, state http.ConnState) {
 			busy.note(connection, state)
 			limit.note(connection, state)
 		},
 	}
-	serve := server.Serve
+	serve := func(listener net.Listener) error { return server.Serve(gatheringListener{listener}) }
 	if s.certificate != nil {
 		server.TLSConfig = s.certificate.config()
 		serve = func(listener net.Listener) error { return server.ServeTLS(listener, "", "") }
