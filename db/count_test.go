@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect"
 
 	"roster/db"
 	"roster/db/dbtest"
@@ -36,6 +37,24 @@ func checkCounters(t *testing.T, conn bun.IDB, when string) {
 		t.Fatal(err)
 	}
 	checkDiff(t, "the counters "+when, want, got)
+
+	type inMonth struct {
+		CustomerID models.ID `bun:"customer_id"`
+		Month      string    `bun:"month"`
+		Users      int       `bun:"users"`
+	}
+	var wantMonths, gotMonths []inMonth
+	month, isMonth := "substr(created_at, 1, 7)", "month"
+	if conn.Dialect().Name() == dialect.PG {
+		month, isMonth = "to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM')", "to_char(month AT TIME ZONE 'UTC', 'YYYY-MM')"
+	}
+	if err := conn.NewRaw("SELECT customer_id, "+month+" AS month, count(*) AS users FROM users GROUP BY 1, 2 ORDER BY 1, 2").Scan(t.Context(), &wantMonths); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.NewRaw("SELECT customer_id, "+isMonth+" AS month, CAST(sum(users) AS bigint) AS users FROM user_months GROUP BY 1, 2 HAVING sum(users) <> 0 ORDER BY 1, 2").Scan(t.Context(), &gotMonths); err != nil {
+		t.Fatal(err)
+	}
+	checkDiff(t, "the counters of months "+when, wantMonths, gotMonths)
 }
 
 // randomWrites are statements that add, change and remove a few users of any
@@ -43,6 +62,10 @@ func checkCounters(t *testing.T, conn bun.IDB, when string) {
 func randomWrites(r *rand.Rand, data *dbtest.Data, writer, n int) (statements []string) {
 	id := func() models.ID { return data.Customers[r.IntN(len(data.Customers))].ID }
 	status := func() models.UserStatus { return models.UserStatuses()[r.IntN(3)] }
+	// The ends of a month count.
+	created := func() string {
+		return []string{"2024-01-31 23:59:59.999+00:00", "2024-02-01 00:00:00+00:00", "2024-02-12 14:16:49+00:00", "2025-02-12 14:16:49+00:00"}[r.IntN(4)]
+	}
 	some := fmt.Sprintf("number %% 7 = %d AND number / 1000 = %d", r.IntN(7), writer)
 	for i := range n {
 		number := writer*1000 + i
@@ -50,8 +73,8 @@ func randomWrites(r *rand.Rand, data *dbtest.Data, writer, n int) (statements []
 			account_non_expired, account_non_locked, credentials_non_expired, created_at, updated_at,
 			username_key, first_name_key, last_name_key, email_key, mobile_key, search_key)
 			VALUES ('%08d-0000-4000-8000-0000000000ff', %d, '%s', '', '', '', '%s', TRUE, TRUE, TRUE, TRUE, TRUE,
-			'2024-02-12 14:16:49+00:00', '2024-02-12 14:16:49+00:00', '', '', '', '', '', '')`, number, number, id(), status())
-		switch r.IntN(8) {
+			'%s', '2024-02-12 14:16:49+00:00', '', '', '', '', '', '')`, number, number, id(), status(), created())
+		switch r.IntN(9) {
 		case 0:
 			statements = append(statements, fmt.Sprintf("UPDATE users SET status = '%s' WHERE %s", status(), some))
 		case 1:
@@ -61,6 +84,8 @@ func randomWrites(r *rand.Rand, data *dbtest.Data, writer, n int) (statements []
 		case 3:
 			statements = append(statements, "DELETE FROM users WHERE "+some)
 		case 4:
+			statements = append(statements, fmt.Sprintf("UPDATE users SET created_at = '%s' WHERE %s", created(), some))
+		case 5:
 			// The same user again, as an import writes one.
 			statements = append(statements, insert, insert+fmt.Sprintf(" ON CONFLICT (id) DO UPDATE SET status = '%s'", status()))
 		default:

@@ -12,10 +12,10 @@ import (
 
 // Row level security of PostgreSQL is a second wall: should a statement ever lack
 // the condition for the caller's scope, the database lets it read nothing beyond
-// the scope all the same. The policies are in migration 0004.
+// the scope all the same. The policies are in the migrations 0004 and 0005.
 
 // guardedTables are the tables that have a policy.
-var guardedTables = []string{"customers", "users", "subroles", "user_counts", "user_authorities", "legacy_credentials"}
+var guardedTables = []string{"customers", "users", "subroles", "user_counts", "user_months", "user_authorities", "legacy_credentials"}
 
 // scopeSetting gives a scope in the form that the policies read.
 func scopeSetting(scope models.Scope) string {

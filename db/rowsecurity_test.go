@@ -75,7 +75,7 @@ func TestRowLevelSecurity(t *testing.T) {
 			if got := unguarded(t, serving, test.scope, "users"); got != users {
 				t.Errorf("%d users, want %d", got, users)
 			}
-			for _, table := range []string{"subroles", "user_counts", "user_authorities", "legacy_credentials"} {
+			for _, table := range []string{"subroles", "user_counts", "user_months", "user_authorities", "legacy_credentials"} {
 				if got := unguarded(t, serving, test.scope, table); test.customers == nil && got != 0 || all[table] > 0 && got == all[table] && users < len(data.Users) {
 					t.Errorf("%d of %d rows of %s", got, all[table], table)
 				}

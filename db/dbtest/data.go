@@ -140,6 +140,8 @@ var (
 		baseTime, baseTime.Add(time.Microsecond), baseTime.Add(time.Millisecond), baseTime.Add(50 * time.Millisecond), baseTime.Add(53 * time.Millisecond),
 		baseTime.Add(53*time.Millisecond + 7*time.Microsecond), baseTime.Add(500 * time.Millisecond), baseTime.Add(time.Second - time.Microsecond),
 		baseTime.Add(time.Second), baseTime.AddDate(0, 0, 1), time.Date(1969, 12, 31, 23, 59, 59, 999_000_000, time.UTC),
+		// The ends of months.
+		time.Date(2024, 1, 31, 23, 59, 59, 999_000_000, time.UTC), time.Date(2024, 2, 1, 0, 0, 0, 0, time.UTC), baseTime.AddDate(1, 0, 0),
 	}
 )
 
