@@ -62,6 +62,9 @@ func scoped(scope models.Scope, column string) predicate {
 	return some(parts...)
 }
 
+// searchKey holds all of a user's texts that can be searched.
+const searchKey = "u.search_key"
+
 // usersMatching is the one translation of a filter: the rows of a list and their
 // count both use it. The users are aliased u.
 func usersMatching(f *models.UserFilter) predicate {
@@ -73,7 +76,7 @@ func usersMatching(f *models.UserFilter) predicate {
 
 	if f.Search != nil {
 		for _, word := range models.SearchWords(*f.Search) {
-			add(contains("u.search_key", word))
+			add(contains(searchKey, word))
 		}
 	}
 	add(ids("u.id", f.ID)...)
@@ -211,7 +214,7 @@ func texts(key, nullable string, f *models.StringFilter) []predicate {
 		parts = append(parts, contains(key, folded))
 		if strings.HasPrefix(key, "u.") {
 			// Each of the user's keys is part of this one, which has an index for it.
-			parts = append(parts, contains("u.search_key", folded))
+			parts = append(parts, contains(searchKey, folded))
 		}
 	}
 	if nullable == "" {
