@@ -80,7 +80,10 @@ func (c *gatheringConnection) send() error {
 	c.gathered = nil
 	var err error
 	if len(*held) > 0 {
-		_, err = c.Conn.Write(*held)
+		if _, err = c.Conn.Write(*held); err != nil {
+			// net/http took these bytes for sent, and would use the connection again.
+			_ = c.Close()
+		}
 	}
 	*held = (*held)[:0]
 	gatheringBuffers.Put(held)

@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -50,19 +52,25 @@ func packets(t *testing.T, connection *net.TCPConn) (n int) {
 	return n
 }
 
-// serveGathering serves handler as the program does, and gives a connection to it
-// and its other end.
-func serveGathering(t *testing.T, handler http.HandlerFunc) (client, server *net.TCPConn) {
+// serveGathering serves handler as the program does, and gives a connection to it,
+// its other end, and what is closed when the server has closed that.
+func serveGathering(t *testing.T, patience time.Duration, handler http.HandlerFunc) (client, server *net.TCPConn, closed <-chan struct{}) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	serving := &http.Server{ReadHeaderTimeout: time.Second, ConnContext: withGathering, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		recorder := &statusRecorder{ResponseWriter: w, patience: readTime, connection: gatheringOf(r)}
+		recorder := &statusRecorder{ResponseWriter: w, patience: patience, connection: gatheringOf(r)}
 		handler(recorder, r)
 		recorder.finish(r)
 	})}
+	ended := make(chan struct{})
+	serving.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			close(ended)
+		}
+	}
 	accepted := make(chan *net.TCPConn, 1)
 	go func() { _ = serving.Serve(gatheringListener{accepting{listener, accepted}}) }() // ends with the test
 	t.Cleanup(func() { _ = serving.Close() })
@@ -71,14 +79,14 @@ func serveGathering(t *testing.T, handler http.HandlerFunc) (client, server *net
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = connection.Close() })
-	return connection.(*net.TCPConn), <-accepted
+	return connection.(*net.TCPConn), <-accepted, ended
 }
 
-// An answer whose length is known goes out as one packet, however long it is and
+// An answer whose length is known goes out as one packet, up to the size of a part,
 // whatever came before it on the connection.
 func TestAnswersGoOutAtOnce(t *testing.T) {
 	content := []byte(rand.Text())
-	client, server := serveGathering(t, func(w http.ResponseWriter, r *http.Request) {
+	client, server, _ := serveGathering(t, readTime, func(w http.ResponseWriter, r *http.Request) {
 		size, _ := strconv.Atoi(r.URL.Query().Get("size"))
 		w.Header().Set("Content-Length", strconv.Itoa(size))
 		_, _ = w.Write(bytes.Repeat(content, size/len(content)+1)[:size])
@@ -110,7 +118,7 @@ func TestAnswersGoOutAtOnce(t *testing.T) {
 func TestPartsAreNotHeldBack(t *testing.T) {
 	next := make(chan struct{})
 	part := []byte(rand.Text())
-	client, _ := serveGathering(t, func(w http.ResponseWriter, _ *http.Request) {
+	client, _, _ := serveGathering(t, readTime, func(w http.ResponseWriter, _ *http.Request) {
 		for range next {
 			_, _ = w.Write(part)
 			_ = http.NewResponseController(w).Flush()
@@ -138,5 +146,47 @@ func TestPartsAreNotHeldBack(t *testing.T) {
 	rest, err := io.ReadAll(response.Body)
 	if want := append(bytes.Repeat(part, 1_000), "end"...); err != nil || !bytes.Equal(rest, want) {
 		t.Errorf("the rest has %d bytes, want %d, error %v", len(rest), len(want), err)
+	}
+}
+
+// A client that reads nothing loses its connection with the first answer that it does
+// not take, and never gets the next one in its place.
+func TestNoAnswerIsSkipped(t *testing.T) {
+	const n, size = 1_000, 1_000
+	var handled atomic.Int64
+	all := make(chan struct{})
+	client, server, closed := serveGathering(t, 20*time.Millisecond, func(w http.ResponseWriter, r *http.Request) {
+		if handled.Add(1) == n {
+			close(all)
+		}
+		w.Header().Set("Content-Length", strconv.Itoa(size))
+		fmt.Fprintf(w, "%*s", size, r.URL.Query().Get("n"))
+	})
+	if err := errors.Join(server.SetWriteBuffer(4<<10), client.SetReadBuffer(4<<10)); err != nil {
+		t.Fatal(err)
+	}
+	var requests bytes.Buffer
+	for i := range n {
+		fmt.Fprintf(&requests, "GET /?n=%d HTTP/1.1\r\nHost: x\r\n\r\n", i)
+	}
+	go func() { _, _ = requests.WriteTo(client) }() // fails when the connection is closed
+	select {
+	case <-closed:
+	case <-all:
+		t.Error("all requests were answered, though nobody reads")
+	}
+	answers := bufio.NewReader(client)
+	for i := 0; ; i++ {
+		response, err := http.ReadResponse(answers, nil)
+		if err != nil {
+			break
+		}
+		body, err := io.ReadAll(response.Body)
+		if err != nil {
+			break
+		}
+		if got := strings.TrimSpace(string(body)); got != strconv.Itoa(i) {
+			t.Fatalf("answer %d is that of request %s", i, got)
+		}
 	}
 }

@@ -55,6 +55,7 @@ func (s *server) record(next http.Handler) http.Handler {
 		visit, answered := &visit{}, false
 		r = r.WithContext(context.WithValue(r.Context(), visitKey{}, visit))
 		defer func() {
+			_ = recorder.inTime(recorder.connection.send) // what a panic has cut; nobody is told of an error then
 			s.resets.finished(w, r, answered)
 			took := time.Since(began)
 			end(r.Pattern, recorder.status, took)
@@ -197,7 +198,8 @@ func (r *statusRecorder) complete() bool {
 }
 
 // finish has what is still held of the answer sent in time. Over HTTP/1 net/http
-// ends an answer whose length was not told when the handler has returned.
+// itself ends an answer that has no body, or whose length was not told, when the
+// handler has returned.
 func (r *statusRecorder) finish(request *http.Request) {
 	hasBody := r.bytes > 0 && request.Method != http.MethodHead
 	if hasBody && (request.ProtoMajor >= 2 || r.complete()) {

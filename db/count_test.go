@@ -191,7 +191,9 @@ func TestCountersOfAWriterWithFewRights(t *testing.T) {
 	for _, statement := range []string{
 		"CREATE ROLE roster_test_writer", "GRANT SELECT, UPDATE ON users TO roster_test_writer", "SET LOCAL ROLE roster_test_writer",
 		"CREATE TEMPORARY TABLE user_counts (customer_id uuid, status text, part bigint, users bigint)",
-		"UPDATE users SET status = 'INVITED'", "DROP TABLE pg_temp.user_counts", "RESET ROLE",
+		"CREATE TEMPORARY TABLE user_months (customer_id uuid, month timestamptz, part bigint, users bigint)",
+		"UPDATE users SET status = 'INVITED', created_at = '2020-02-02 00:00:00+00:00'",
+		"DROP TABLE pg_temp.user_counts, pg_temp.user_months", "RESET ROLE",
 	} {
 		if _, err := tx.ExecContext(t.Context(), statement); err != nil {
 			t.Fatalf("%s: %v", statement, err)

@@ -1,7 +1,6 @@
 package db
 
 import (
-	"strconv"
 	"strings"
 
 	"roster/models"
@@ -12,8 +11,8 @@ import (
 // only ids are passed over, which stand in the index of the order (50 ms), and
 // from the end of the list that is nearer, as the counters tell how long the
 // list is (10 ms). In the usual order, by time of creation, other counters tell how
-// many users came in each month, and only those of one month are passed over
-// (3 ms). It is one statement still, so the counters and the users are those of
+// many users came in each month, and hardly more than those of one month are passed
+// over (3 ms). It is one statement still, so the counters and the users are those of
 // one moment.
 
 // deepFrom is the offset from which a page counts as deep: before it, the plain
@@ -38,8 +37,7 @@ func deepUsers(l listing, scope models.Scope, query models.UserQuery, statuses [
 		"{counted}", countedUsers, "{counts}", counts.sql, "{months}", ordered([]string{"low"}, l.descending),
 		"{users}", l.matching.sql, "{columns}", l.columns.names(),
 		"{ordered}", ordered(l.keys, l.descending), "{reversed}", ordered(l.keys, !l.descending),
-		// One row more than asked for tells whether there are more.
-		"{size}", strconv.Itoa(query.Window.Size+1),
+		"{size}", limit(query.Window),
 	).Replace(strings.Replace(deepStatement, "{stretch}", stretch, 1))
 	args := append([]any{query.Window.Offset}, counts.args...)
 	args = append(append(args, l.matching.args...), l.matching.args...)

@@ -204,6 +204,35 @@ func TestPlans(t *testing.T) {
 	}
 }
 
+// TestPlansOfDeepPages holds that both ways to read a deep page begin at the month that
+// the counters name.
+func TestPlansOfDeepPages(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, store *db.DB) {
+		data := dbtest.Users(2_000, 33)
+		conn := dbtest.Connect(t, store)
+		dbtest.Write(t, conn, data)
+		counter := dbtest.Count(store)
+		for _, direction := range []models.OrderDirection{models.Ascending, models.Descending} {
+			counter.Reset()
+			query := models.UserQuery{CustomerID: data.Customers[0].ID, Order: models.UserOrder{Field: models.OrderCreatedAt, Direction: direction}, Window: models.Window{Size: 20, Offset: 1_000}}
+			if users, _, err := store.Users(t.Context(), everything, query); err != nil || len(users) != 20 {
+				t.Fatalf("%d users, error %v", len(users), err)
+			}
+			statement := counter.Seen()[0]
+			var plan string
+			if store.Engine() == db.Postgres {
+				_, plan = explain(t, conn, statement)
+			} else {
+				plan = strings.Join(sqlitePlan(t, conn, statement), "\n")
+			}
+			tight := strings.ReplaceAll(plan, " ", "")
+			if !strings.Contains(tight, "users_created_at") || !strings.Contains(tight, "created_at>") || !strings.Contains(tight, "created_at<") {
+				t.Errorf("%s: %s", direction, plan)
+			}
+		}
+	})
+}
+
 // planNode is a node of a plan as PostgreSQL describes it.
 type planNode struct {
 	Type     string  `json:"Node Type"`
