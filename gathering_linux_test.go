@@ -126,7 +126,9 @@ func TestPartsAreNotHeldBack(t *testing.T) {
 		_, _ = w.Write(bytes.Repeat(part, 1_000))
 		_, _ = w.Write([]byte("end"))
 	})
-	fmt.Fprint(client, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	if _, err := io.WriteString(client, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
 	next <- struct{}{}
 	response, err := http.ReadResponse(bufio.NewReader(client), nil)
 	if err != nil {
