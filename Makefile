@@ -30,10 +30,11 @@ test-race: ## Run the tests with the race detector, in fewer rounds, and fail wh
 	REQUIRE_POSTGRES=1 REQUIRE_CHROMIUM=1 go test -race -short -shuffle=on -timeout 25m -p 1 ./...
 
 .PHONY: fuzz
+# Making a find smaller takes up to a minute if it may, and then all of the time.
 fuzz: ## Run every fuzz target for FUZZTIME (20s); what it finds is kept in testdata/fuzz
 	@set -e; for target in $$(grep -ro '^func Fuzz[A-Za-z0-9]*' --include='*_test.go' . | sed 's|/[^/]*:func |:|'); do \
 		echo "$$target"; \
-		go test -run '^$$' -fuzz "^$${target#*:}$$" -fuzztime $(FUZZTIME) "$${target%%:*}"; \
+		go test -run '^$$' -fuzz "^$${target#*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s "$${target%%:*}"; \
 	done
 
 .PHONY: bench
