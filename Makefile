@@ -30,11 +30,16 @@ test-race: ## Run the tests with the race detector, in fewer rounds, and fail wh
 	REQUIRE_POSTGRES=1 REQUIRE_CHROMIUM=1 go test -race -short -shuffle=on -timeout 25m -p 1 ./...
 
 .PHONY: fuzz
-# Making a find smaller takes up to a minute if it may, and then all of the time.
+# Making a find smaller takes up to a minute if it may, and then all of the time. And
+# Go before 1.27 fails now and then when the time is over (golang/go#75804), with this
+# line and no failing input.
 fuzz: ## Run every fuzz target for FUZZTIME (20s); what it finds is kept in testdata/fuzz
-	@set -e; for target in $$(grep -ro '^func Fuzz[A-Za-z0-9]*' --include='*_test.go' . | sed 's|/[^/]*:func |:|'); do \
+	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
+	for target in $$(grep -ro '^func Fuzz[A-Za-z0-9]*' --include='*_test.go' . | sed 's|/[^/]*:func |:|'); do \
 		echo "$$target"; \
-		go test -run '^$$' -fuzz "^$${target#*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s "$${target%%:*}"; \
+		go test -run '^$$' -fuzz "^$${target#*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s "$${target%%:*}" > "$$log" 2>&1; \
+		status=$$?; cat "$$log"; \
+		if [ $$status -ne 0 ] && { grep -q 'Failing input' "$$log" || ! grep -qx '    context deadline exceeded' "$$log"; }; then exit $$status; fi; \
 	done
 
 .PHONY: bench
