@@ -14,7 +14,7 @@ import (
 // where client, server and PostgreSQL share two processors.
 
 // gatheringListener accepts connections that can gather what is written to them.
-// It is for HTTP without TLS, which has its own way of cutting answers into pieces.
+// It is for HTTP without TLS, which cuts answers into records of its own.
 type gatheringListener struct{ net.Listener }
 
 // Accept gives the next connection.
@@ -34,8 +34,8 @@ type gatheringConnection struct {
 	gathered *[]byte
 }
 
-// The most that is held back, which is what net/http's buffer can hand over before
-// it hands over the rest of an answer as it is.
+// mostGathered is the most that is held back, the size of net/http's buffer: what
+// follows a full one comes as it is, and leaves together with it.
 const mostGathered = 4 << 10
 
 var gatheringBuffers = sync.Pool{New: func() any { return new(make([]byte, 0, mostGathered)) }}

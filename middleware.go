@@ -52,10 +52,12 @@ func (s *server) record(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began, end := time.Now(), s.metrics.begin()
 		recorder := &statusRecorder{ResponseWriter: w, status: http.StatusOK, patience: readTime, leaving: s.draining.Load, connection: gatheringOf(r)}
-		visit, answered := &visit{}, false
+		visit, answered, cut := &visit{}, false, true
 		r = r.WithContext(context.WithValue(r.Context(), visitKey{}, visit))
 		defer func() {
-			_ = recorder.inTime(recorder.connection.send) // what a panic has cut; nobody is told of an error then
+			if cut { // by a panic: the client sees as much of the answer as there was
+				_ = recorder.inTime(recorder.connection.send) // the connection is closed in any case
+			}
 			s.resets.finished(w, r, answered)
 			took := time.Since(began)
 			end(r.Pattern, recorder.status, took)
@@ -68,6 +70,7 @@ func (s *server) record(next http.Handler) http.Handler {
 		// A client that has all of the answer may be gone before we return.
 		answered = r.Context().Err() == nil || recorder.complete()
 		recorder.finish(r)
+		cut = false
 	})
 }
 
@@ -208,7 +211,7 @@ func (r *statusRecorder) finish(request *http.Request) {
 	}
 	if request.ProtoMajor < 2 {
 		_ = http.NewResponseController(r.ResponseWriter).SetWriteDeadline(time.Now().Add(r.patience))
-		_ = r.connection.send() // as above
+		_ = r.connection.send() // the client is gone here too
 	}
 }
 

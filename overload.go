@@ -45,7 +45,7 @@ const maxWait = time.Second
 // holdTime is how long a request is held that finds no room before it is refused.
 // Callers who are refused tend to ask again at once, and reading and refusing ten
 // thousand requests a second leaves little time to answer any: with four times
-// what the server can do, from 256 connections, 60 to 68 % of the best throughput
+// what the server can do, from 256 connections, 57 to 68 % of the best throughput
 // was answered like this, and 35 % without it. It is short enough for a caller that
 // tries another server then.
 const holdTime = 25 * time.Millisecond

@@ -12,9 +12,9 @@ import (
 // with a large customer. A database chooses by what it knows of the values, and
 // there are conditions of which it knows nothing: how many users of this customer
 // have the authority of this name, a subrole of this code, a date in this range,
-// or anything at all in a column that most leave empty. So for these the statement itself finds out, by looking for up to
-// rareUsers matches with an index made for it, and then reads in one way or in
-// the other.
+// or anything at all in a column that most leave empty. So for these the statement
+// itself finds out, by looking for up to rareUsers matches with an index made for
+// it, and then reads in one way or in the other.
 
 // rareUsers is how many users are sorted rather than looked for along the order.
 const rareUsers = 1_000
@@ -76,7 +76,8 @@ func during(column string, customerID models.ID, f *models.DateTimeFilter) predi
 func probedUsers(l listing, w models.Window, probes []predicate) *windowStatement[models.User] {
 	matching := all(l.matching, between(l.keys, l.descending, l.after, l.before))
 	order := ordered(l.keys, l.descending != w.Backward)
-	limit := strconv.Itoa(w.Size+1) + " OFFSET " + strconv.FormatInt(w.Offset, 10)
+	most := limit(w)
+	part := most + " OFFSET " + strconv.FormatInt(w.Offset, 10)
 
 	var (
 		found, branches []string
@@ -85,8 +86,8 @@ func probedUsers(l listing, w models.Window, probes []predicate) *windowStatemen
 	)
 	// A way that is not taken has the limit 0, with which it is not begun.
 	branch := func(condition predicate, taken string) {
-		branches = append(branches, "SELECT * FROM (SELECT * FROM ("+l.columns.selectUsers()+" WHERE "+condition.sql+" ORDER BY "+order+" LIMIT "+limit+") AS u"+
-			" LIMIT (SELECT CASE WHEN "+taken+" THEN "+strconv.Itoa(w.Size+1)+" ELSE 0 END)) AS u")
+		branches = append(branches, "SELECT * FROM (SELECT * FROM ("+l.columns.selectUsers()+" WHERE "+condition.sql+" ORDER BY "+order+" LIMIT "+part+") AS u"+
+			" LIMIT (SELECT CASE WHEN "+taken+" THEN "+most+" ELSE 0 END)) AS u")
 		of = append(of, condition.args...)
 	}
 	many := "TRUE"

@@ -130,13 +130,7 @@ type listing struct {
 	after, before []any
 }
 
-// listUsers makes the statement of the way that is the quickest. PostgreSQL chooses
-// the way to look for a text by a sample of the texts. With the limit in sight it
-// walks the order for names that 200 to 800 of 500,000 users have, if they are in the
-// sample once too often: 78 ms in place of 5 at worst. Hidden in a subselect, the limit
-// counts as a tenth of what matches, and the order is walked for what very many have.
-// Of 268 names none took more than 22 ms then. The price is a text that 5,000 have:
-// 19 ms in place of 4.
+// listUsers makes the statement of the way that is the quickest.
 func (db *DB) listUsers(l listing, scope models.Scope, query models.UserQuery) *windowStatement[models.User] {
 	if statuses, ok := statusesLetThrough(query.Filter); ok && query.Window.Offset >= deepFrom {
 		return deepUsers(l, scope, query, statuses)
@@ -145,6 +139,12 @@ func (db *DB) listUsers(l listing, scope models.Scope, query models.UserQuery) *
 		return probedUsers(l, query.Window, probes)
 	}
 	most := limit(query.Window)
+	// PostgreSQL chooses the way to look for a text by a sample of the texts. With the
+	// limit in sight it walks the order for names that 200 to 800 of 500,000 users have,
+	// if they are in the sample once too often: 78 ms in place of 5 at worst. Hidden in a
+	// subselect, the limit counts as a tenth of what matches, and the order is walked for
+	// what very many have. Of 268 names none took more than 22 ms then. The price is a
+	// text that 5,000 have: 19 ms in place of 4.
 	if db.engine == Postgres && strings.Contains(l.matching.sql, searchKey) {
 		most = "(SELECT " + most + ")"
 	}
@@ -325,7 +325,8 @@ type windowStatement[T any] struct {
 
 // window makes the statement for one window of the rows that match, in the order
 // of columns. All columns run in one direction, so an index serves both ways and
-// a row-value comparison finds the place of a cursor at the same cost anywhere.
+// a row-value comparison finds the place of a cursor at the same cost anywhere. most
+// is what follows LIMIT.
 func window[T any](text string, matching predicate, w models.Window, most string, columns []string, descending bool, after, before []any, fields func(*T) []any) *windowStatement[T] {
 	matching = all(matching, between(columns, descending, after, before))
 	tail := " ORDER BY " + ordered(columns, descending != w.Backward) + " LIMIT " + most
