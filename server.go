@@ -143,6 +143,7 @@ func (s *server) identifyCaller(refuse refuse) func(http.Handler) http.Handler {
 // listen opens the address that the settings name.
 func (s *server) listen(ctx context.Context) (net.Listener, error) {
 	var config net.ListenConfig
+	config.SetMultipathTCP(false) // whose listeners ignoreHandshakes cannot filter
 	listener, err := config.Listen(ctx, "tcp", s.settings.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w", s.settings.Listen, err)

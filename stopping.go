@@ -15,12 +15,15 @@ import (
 // called: on a connection that was just accepted, or on one that looked idle
 // while a request was on its way. So it comes last. First the listener stays open
 // for a moment, while clients come back on new connections and learn from /readyz
-// and from every answer that the server is stopping. Then it is closed, and what
-// has been accepted is answered.
+// and from every answer that the server is stopping. Then no more connections are
+// begun, those under way are accepted, the listener is closed, and what has been
+// accepted is answered.
 func stop(ctx context.Context, server *http.Server, serve func(net.Listener) error, listener net.Listener, busy *busyConnections) error {
 	linger, cancel := context.WithTimeout(ctx, lingerTime)
 	defer cancel()
 	busy.waitForNone(linger)
+	_ = ignoreHandshakes(listener) // where a sandbox forbids it, all but the last instant is covered
+	wait(ctx, handshakeTime)
 	waiting, closing := stopListening(listener)
 	_ = serve(&connections{waiting, listener.Addr()}) // ends with io.EOF
 	busy.waitForNone(ctx)
@@ -36,6 +39,9 @@ const (
 	lingerTime = 2 * time.Second
 	// quietTime is how long nothing must have come before nothing is expected.
 	quietTime = 100 * time.Millisecond
+	// handshakeTime is how long a connection takes at most to be made, half a way
+	// around the world and back.
+	handshakeTime = 300 * time.Millisecond
 )
 
 // connections is a listener that has these connections and no more.
