@@ -382,7 +382,8 @@ func matches(entry, contentType string) int {
 // write sends an answer. The data is sent as the executor made it, not encoded
 // once more.
 func write(w http.ResponseWriter, contentType string, status int, response Response) {
-	body := append(make([]byte, 0, len(response.Data)+512), '{')
+	buffer := buffers.Get().(*[]byte)
+	body := append(slices.Grow((*buffer)[:0], len(response.Data)+512), '{')
 	if len(response.Errors) > 0 {
 		body = append(body, `"errors":`...)
 		body = append(body, mustJSON(response.Errors)...)
@@ -409,6 +410,9 @@ func write(w http.ResponseWriter, contentType string, status int, response Respo
 	}
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // the client is gone: there is nobody to tell
+	if *buffer = body; cap(body) <= maxKeptBuffer {
+		buffers.Put(buffer)
+	}
 }
 
 // mustJSON encodes errors and extensions. They hold texts and numbers only, so it
