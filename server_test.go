@@ -211,7 +211,13 @@ func TestPolicy(t *testing.T) {
 // startServer runs "roster serve" with these settings until the test ends.
 func startServer(t testing.TB, env map[string]string) string {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
+	return startServerUntil(context.Background(), t, env)
+}
+
+// startServerUntil runs "roster serve" until ctx is done, or the test ends.
+func startServerUntil(ctx context.Context, t testing.TB, env map[string]string) string {
+	t.Helper()
+	ctx, cancel := context.WithCancel(ctx)
 	reader, writer := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
@@ -448,6 +454,21 @@ func TestPublicRoutes(t *testing.T) {
 }
 
 // The switches of the operator do what they say.
+// Scripts of other origins get nothing unless the operator names theirs.
+func TestNoOriginsByDefault(t *testing.T) {
+	facts := startDemo(t, "--users", "1")
+	for _, url := range []string{facts.URL + "/healthz", facts.GraphQL, facts.GraphiQL, facts.Worth, facts.Testinium} {
+		for _, method := range []string{"GET", "OPTIONS"} {
+			_, header, _ := ask(t, method, url, "", "", "Origin", "https://evil.example", "Access-Control-Request-Method", "GET", "Access-Control-Request-Headers", "authorization")
+			for name := range header {
+				if strings.HasPrefix(name, "Access-Control-") {
+					t.Errorf("%s %s: %s: %s", method, url, name, header.Get(name))
+				}
+			}
+		}
+	}
+}
+
 func TestSwitches(t *testing.T) {
 	facts := startDemo(t, "--users", "10", "--no-graphiql", "--no-introspection", "--legacy-credentials", "--cors-origin", "https://app.example", "--legacy-deprecated-since", "2026-12-31")
 	if status, _, _ := ask(t, "GET", facts.GraphiQL, "", ""); status != 404 {
