@@ -1,13 +1,18 @@
 package main
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -120,5 +125,54 @@ func TestMistakesInTheFileOfIssuers(t *testing.T) {
 		if _, _, err := command(t, nil, "serve", "--jwt-issuers", file, flag, "x"); err == nil || err.Error() != "--jwt-issuers and "+flag+" are both given; only one of them can be" {
 			t.Errorf("%s: %v", flag, err)
 		}
+	}
+}
+
+// While the server stops it goes on answering, also those whose key is new.
+func TestKeysAreRefreshedWhileStopping(t *testing.T) {
+	keys := map[string]ed25519.PrivateKey{}
+	var published atomic.Value
+	publish := func(kid string) {
+		public, private, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys[kid] = private
+		published.Store(mustJSON(map[string]any{"keys": []map[string]string{
+			{"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "kid": kid, "x": base64.RawURLEncoding.EncodeToString(public)},
+		}}))
+	}
+	publish("old")
+	host := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(published.Load().([]byte)) }))
+	defer host.Close()
+	env := map[string]string{
+		"DATABASE_URL": "sqlite:" + filepath.Join(t.TempDir(), "r.db"), "ROSTER_DRAIN_DELAY": "3s",
+		"ROSTER_JWT_JWKS_URL": host.URL, "ROSTER_JWT_ISSUER": "i", "ROSTER_JWT_AUDIENCE": "a",
+	}
+	if _, _, err := command(t, env, "migrate"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	base := startServerUntil(ctx, t, env)
+	status := func(kid string) int {
+		token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, jwt.MapClaims{"iss": "i", "aud": "a", "sub": "1", "exp": time.Now().Add(time.Hour).Unix()})
+		token.Header["kid"] = kid
+		signed, err := token.SignedString(keys[kid])
+		if err != nil {
+			t.Fatal(err)
+		}
+		status, _, _ := ask(t, "POST", base+"/graphql", signed, `{"query":"{ viewer { subject } }"}`)
+		return status
+	}
+	if got := status("old"); got != 200 {
+		t.Fatalf("before: %d", got)
+	}
+	publish("new")
+	stop()
+	for ready := 200; ready != 503; {
+		ready, _, _ = ask(t, "GET", base+"/readyz", "", "")
+	}
+	if got := status("new"); got != 200 {
+		t.Errorf("a new key while the server stops: %d", got)
 	}
 }

@@ -51,7 +51,7 @@ func harmless(id string) bool {
 func (s *server) record(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began, end := time.Now(), s.metrics.begin()
-		recorder := &statusRecorder{ResponseWriter: w, status: http.StatusOK, patience: readTime, leaving: s.draining.Load, connection: gatheringOf(r)}
+		recorder := &statusRecorder{ResponseWriter: w, status: http.StatusOK, patience: readTime, leaving: s.leaving(r), connection: gatheringOf(r)}
 		visit, answered, cut := &visit{}, false, true
 		r = r.WithContext(context.WithValue(r.Context(), visitKey{}, visit))
 		defer func() {
@@ -72,6 +72,17 @@ func (s *server) record(next http.Handler) http.Handler {
 		recorder.finish(r)
 		cut = false
 	})
+}
+
+// leaving tells whether the answers to such requests ask the client to go elsewhere.
+// Over HTTP/2 that ends the connection for what is on its way to us too (the client
+// may send it again: RFC 9113, section 6.8), so it is not said while the client would
+// come back and hear the same.
+func (s *server) leaving(r *http.Request) func() bool {
+	if r.ProtoMajor >= 2 {
+		return s.closed.Load
+	}
+	return s.draining.Load
 }
 
 // logRequest writes the line of a request. The record is made by hand: a Logger

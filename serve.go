@@ -40,10 +40,10 @@ func (c *serveCommand) Run(ctx context.Context, p *process) (err error) {
 	if err != nil {
 		return err
 	}
-	// Background work of the server must have ended when Run returns.
-	ctx, cancel := context.WithCancel(ctx)
+	// Keys are refreshed for as long as requests are answered, which is longer than ctx.
+	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	verifier, err := auth.NewVerifier(ctx, log, issuers...)
+	verifier, err := auth.NewVerifier(background, log, issuers...)
 	if err != nil {
 		return err
 	}

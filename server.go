@@ -71,7 +71,9 @@ type server struct {
 	resets      *resetLimit
 	// certificate is nil for serving without TLS.
 	certificate *certificate
-	draining    atomic.Bool
+	// draining says that the server is stopping, and closed that it takes no more
+	// connections.
+	draining, closed atomic.Bool
 }
 
 // newServer puts a server together.
@@ -201,7 +203,11 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	wait(ctx, s.settings.DrainDelay)
 	grace, cancel := context.WithTimeout(ctx, s.settings.GraceTime)
 	defer cancel()
-	return stop(grace, server, serve, listener, busy)
+	last := func(waiting net.Listener) error {
+		s.closed.Store(true)
+		return serve(waiting)
+	}
+	return stop(grace, server, last, listener, busy)
 }
 
 // minStreams is how many requests one connection of HTTP/2 may have at once, or as

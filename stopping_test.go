@@ -197,6 +197,31 @@ func TestStoppingLosesNoRequest(t *testing.T) {
 	}
 }
 
+// Over HTTP/2 a connection is ended only when no new one can be made: what is under
+// way on it is lost to those who cannot repeat it.
+func TestStoppingEndsSharedConnectionsOnce(t *testing.T) {
+	server := startTestServer(t, nil)
+	front, opened := server.overHTTP2(t, server.record(http.HandlerFunc(server.healthz)))
+	for _, step := range []struct {
+		name  string
+		state *atomic.Bool
+		want  int64
+	}{{"at first", new(atomic.Bool), 1}, {"stopping", &server.draining, 1}, {"the listener is closed", &server.closed, 3}} {
+		step.state.Store(true)
+		for range 3 {
+			response, err := front.Client().Get(front.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.Copy(io.Discard, response.Body)
+			response.Body.Close()
+		}
+		if opened.Load() != step.want {
+			t.Errorf("%s: %d connections so far, want %d", step.name, opened.Load(), step.want)
+		}
+	}
+}
+
 // testServer is a server inside the test, whose parts the test can exchange.
 type testServer struct {
 	*server
