@@ -310,8 +310,11 @@ func object(name string, raw json.RawMessage) (map[string]any, error) {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber()
 	var value map[string]any
-	if err := decoder.Decode(&value); err != nil || decoder.More() {
+	if err := decoder.Decode(&value); err != nil {
 		return nil, badRequest("%s must be a JSON object", name)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, badRequest("%s must be a JSON object and nothing else", name)
 	}
 	return value, nil
 }

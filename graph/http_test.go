@@ -126,6 +126,7 @@ func TestHTTP(t *testing.T) {
 		{"a number with a point", "POST", "", `{"query":"query($n:Int){customers(first:$n){totalCount}}","variables":{"n":5.0}}`, nil, 200, plain, "BAD_USER_INPUT"},
 		{"defer", "POST", "", `{"query":"{viewer{...@defer{subject}}}"}`, nil, 200, plain, "GRAPHQL_VALIDATION_FAILED"},
 		{"get without a query", "GET", "?variables=%7B%7D", "", nil, 400, plain, "query is missing"},
+		{"get with more than variables", "GET", get + "&variables={}}", "", nil, 400, plain, "variables must be a JSON object and nothing else"},
 		{"get with bad variables", "GET", get + "&variables=1", "", nil, 400, plain, "variables must be a JSON object"},
 
 		{"another method", "PUT", "", good, nil, 405, plain, "only GET and POST"},
