@@ -19,11 +19,20 @@ import (
 // rareUsers is how many users are sorted rather than looked for along the order.
 const rareUsers = 1_000
 
+// mostProbes is how many conditions are looked for at most. Each makes the statement
+// longer by one reading of the list, which PostgreSQL plans every time.
+const mostProbes = 3
+
 // probes give the conditions of a filter whose matches have to be looked for, as
 // SELECTs of the ids of the customer's users that hold all of them and come from
 // an index. All conditions of the filter are looked at that every user of the
 // list must hold.
-func probes(query models.UserQuery, f *models.UserFilter) (list []predicate) {
+func probes(query models.UserQuery) []predicate {
+	list := probesOf(query, query.Filter)
+	return list[:min(len(list), mostProbes)]
+}
+
+func probesOf(query models.UserQuery, f *models.UserFilter) (list []predicate) {
 	if f == nil {
 		return nil
 	}
@@ -59,7 +68,7 @@ func probes(query models.UserQuery, f *models.UserFilter) (list []predicate) {
 		list = append(list, during("x.updated_at", query.CustomerID, f.UpdatedAt))
 	}
 	for _, member := range f.And {
-		list = append(list, probes(query, member)...)
+		list = append(list, probesOf(query, member)...)
 	}
 	return list
 }
@@ -77,7 +86,6 @@ func probedUsers(l listing, w models.Window, probes []predicate) *windowStatemen
 	matching := all(l.matching, between(l.keys, l.descending, l.after, l.before))
 	order := ordered(l.keys, l.descending != w.Backward)
 	most := limit(w)
-	part := most + " OFFSET " + strconv.FormatInt(w.Offset, 10)
 
 	var (
 		found, branches []string
@@ -86,9 +94,9 @@ func probedUsers(l listing, w models.Window, probes []predicate) *windowStatemen
 	)
 	// A way that is not taken has the limit 0, with which it is not begun.
 	branch := func(condition predicate, taken string) {
-		branches = append(branches, "SELECT * FROM (SELECT * FROM ("+l.columns.selectUsers()+" WHERE "+condition.sql+" ORDER BY "+order+" LIMIT "+part+") AS u"+
+		branches = append(branches, "SELECT * FROM (SELECT * FROM ("+l.columns.selectUsers()+" WHERE "+condition.sql+" ORDER BY "+order+" LIMIT "+most+" OFFSET ?) AS u"+
 			" LIMIT (SELECT CASE WHEN "+taken+" THEN "+most+" ELSE 0 END)) AS u")
-		of = append(of, condition.args...)
+		of = append(append(of, condition.args...), w.Offset)
 	}
 	many := "TRUE"
 	for i, probe := range probes {

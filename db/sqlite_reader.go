@@ -155,10 +155,8 @@ func (r *sqliteReader) run(ctx context.Context, s *statement) (err error) {
 		if prepared, err = r.PrepareContext(ctx, text); err != nil {
 			return err
 		}
-		if len(r.prepared) < maxPrepared {
-			r.prepared[text] = prepared
-		} else {
-			defer func() { err = errors.Join(err, prepared.Close()) }()
+		if err := r.keep(text, prepared); err != nil {
+			return err
 		}
 	}
 	found, err := prepared.(driver.StmtQueryContext).QueryContext(ctx, named)
@@ -167,6 +165,20 @@ func (r *sqliteReader) run(ctx context.Context, s *statement) (err error) {
 	}
 	defer func() { err = errors.Join(err, found.Close()) }()
 	return s.read(&sqliteRows{ctx: ctx, found: found, values: make([]driver.Value, len(found.Columns()))})
+}
+
+// keep keeps a prepared statement, for which any other one goes when there are many:
+// those that are run often are soon back.
+func (r *sqliteReader) keep(text string, prepared driver.Stmt) (err error) {
+	if len(r.prepared) >= maxPrepared {
+		for other, going := range r.prepared {
+			delete(r.prepared, other)
+			err = going.Close()
+			break
+		}
+	}
+	r.prepared[text] = prepared
+	return err
 }
 
 // sqliteRows reads the rows that SQLite finds.

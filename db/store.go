@@ -135,7 +135,7 @@ func (db *DB) listUsers(l listing, scope models.Scope, query models.UserQuery) *
 	if statuses, ok := statusesLetThrough(query.Filter); ok && query.Window.Offset >= deepFrom {
 		return deepUsers(l, scope, query, statuses)
 	}
-	if probes := probes(query, query.Filter); len(probes) > 0 {
+	if probes := probes(query); len(probes) > 0 {
 		return probedUsers(l, query.Window, probes)
 	}
 	most := limit(query.Window)

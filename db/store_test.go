@@ -643,6 +643,61 @@ func TestFilters(t *testing.T) {
 	})
 }
 
+// TestLargestFilters holds that the filters that look up the most are answered in the
+// time that a statement has. It is planning that could take longer.
+func TestLargestFilters(t *testing.T) {
+	data := dbtest.Users(40, 7)
+	customer := data.Customers[0].ID
+	var names []string
+	for _, user := range data.UsersOf(customer) {
+		for _, authority := range data.AuthoritiesOf(user.ID) {
+			names = append(names, authority.Name)
+		}
+		if len(names) > 1 {
+			break
+		}
+		names = nil
+	}
+	both := func(i int) *models.UserFilter {
+		return &models.UserFilter{Subrole: &models.StringFilter{StartsWith: new("")}, Authority: &models.AuthorityFilter{AnyOf: names[i%2 : i%2+1]}}
+	}
+	ands, ors := &models.UserFilter{}, &models.UserFilter{}
+	for i := range models.MaxFilterConditions / 2 {
+		ands.And, ors.Or = append(ands.And, both(i)), append(ors.Or, both(i))
+	}
+	for _, engine := range dbtest.Engines() {
+		t.Run(string(engine), func(t *testing.T) {
+			databaseURL := dbtest.URL(t, engine)
+			dbtest.Write(t, dbtest.ConnectURL(t, databaseURL), data)
+			store, err := db.Open(t.Context(), databaseURL, db.Options{StatementTimeout: 3600 * time.Millisecond})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer store.Close()
+			for name, filter := range map[string]*models.UserFilter{
+				"all of 50": {Authority: &models.AuthorityFilter{AllOf: slices.Repeat(names[:2], models.MaxFilterConditions/2)}}, "and": ands, "or": ors,
+			} {
+				if err := filter.Validate(); err != nil {
+					t.Fatal(err)
+				}
+				order := models.DefaultUserOrder()
+				want := selected(data, customer, filter, order)
+				if len(want) == 0 {
+					t.Fatalf("%s: nobody to find", name)
+				}
+				rows, _, err := store.Users(t.Context(), everything, models.UserQuery{CustomerID: customer, Filter: filter, Order: order, Window: models.Window{Size: 100}})
+				if err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+				checkDiff(t, name, readAll(want, order.Field), rows)
+				if n, err := store.CountUsers(t.Context(), everything, customer, filter); err != nil || n != len(want) {
+					t.Errorf("%s: counted %d, want %d, error %v", name, n, len(want), err)
+				}
+			}
+		})
+	}
+}
+
 func TestOrders(t *testing.T) {
 	data := dbtest.Users(80, 4)
 	customer := data.Customers[0].ID
