@@ -190,7 +190,12 @@ func (q *worthQuery) bySubroles(subroles []subroleRecord) {
 			fitting = append(fitting, string(subrole.ID))
 		}
 	}
-	q.add("subroleId", map[string]any{"in": fitting})
+	// One list of the GraphQL filter holds so many, and no customer has many times that.
+	lists := []any{}
+	for list := range slices.Chunk(fitting, models.MaxFilterValues) {
+		lists = append(lists, map[string]any{"subroleId": map[string]any{"in": list}})
+	}
+	q.add("or", lists)
 }
 
 func readAll(values []string, read func(string) (any, error)) ([]any, error) {

@@ -401,6 +401,15 @@ func TestSubroleFields(t *testing.T) {
 				one = subrole
 			}
 		}
+		// More of them have the same texts than a list of the GraphQL filter may hold.
+		conn := dbtest.Connect(t, database)
+		for i := range models.MaxFilterValues + 20 {
+			if _, err := conn.NewRaw("INSERT INTO subroles (id, customer_id, code, display_name, label, description, code_key)"+
+				" SELECT ?, customer_id, ?, display_name, label, description, ? FROM subroles WHERE id = ?",
+				fmt.Sprintf("%08d-0000-4000-8000-0000000000fe", i), fmt.Sprint("copy", i), fmt.Sprint("copy", i), one.ID).Exec(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
 		same := func(a, b string) bool { return models.Fold(a) == models.Fold(b) }
 		for _, test := range []struct {
 			query string
