@@ -57,7 +57,7 @@ func (c *serveCommand) Run(ctx context.Context, p *process) (err error) {
 	if err := requireSchema(ctx, database); err != nil {
 		return err
 	}
-	if err := database.CheckRowLevelSecurity(ctx, c.RowLevelSecurity); err != nil {
+	if err := database.CheckRole(ctx, c.RowLevelSecurity); err != nil {
 		return err
 	}
 	server, err := newServer(&c.serverSettings, verifier, database, graphiql.Page{Endpoint: "/graphql"}, log)

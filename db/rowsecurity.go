@@ -47,10 +47,10 @@ func (db *DB) EnableRowLevelSecurity(ctx context.Context) error {
 	return translate(err)
 }
 
-// CheckRowLevelSecurity holds that the policies apply to the role of this
-// connection if that is wanted, and that they do not if it is not: then every
-// list would be empty.
-func (db *DB) CheckRowLevelSecurity(ctx context.Context, wanted bool) error {
+// CheckRole holds that the role of this connection may read the tables, and that the
+// policies apply to it if row level security is wanted, and do not if it is not: then
+// every list would be empty.
+func (db *DB) CheckRole(ctx context.Context, wanted bool) error {
 	if db.engine != Postgres {
 		if wanted {
 			return errors.New("--row-level-security needs PostgreSQL")
@@ -59,13 +59,15 @@ func (db *DB) CheckRowLevelSecurity(ctx context.Context, wanted bool) error {
 	}
 	for _, table := range guardedTables {
 		var (
-			role   string
-			active bool
+			role             string
+			active, readable bool
 		)
-		err := db.read.QueryRowContext(ctx, "SELECT current_user, row_security_active('"+table+"')").Scan(&role, &active)
+		err := db.read.QueryRowContext(ctx, "SELECT current_user, row_security_active('"+table+"'), has_table_privilege('"+table+"', 'SELECT')").Scan(&role, &active, &readable)
 		switch {
 		case err != nil:
 			return translate(err)
+		case !readable && table != "legacy_credentials": // which few servers read
+			return fmt.Errorf("the role %s may not read the table %s: GRANT SELECT ON %s TO %s", role, table, table, role)
 		case active && !wanted:
 			return fmt.Errorf("row level security applies to the role %s on the table %s: start with --row-level-security", role, table)
 		case !active && wanted:

@@ -139,7 +139,7 @@ func TestRowLevelSecurityChangesNoAnswer(t *testing.T) {
 }
 
 // A server says at its start when the settings and the role do not fit.
-func TestCheckRowLevelSecurity(t *testing.T) {
+func TestCheckRole(t *testing.T) {
 	owner, serving, _ := guarded(t)
 	plain, lite := dbtest.Open(t, db.Postgres), dbtest.Open(t, db.SQLite)
 	for name, test := range map[string]struct {
@@ -155,9 +155,21 @@ func TestCheckRowLevelSecurity(t *testing.T) {
 		"SQLite":              {lite, true, "needs PostgreSQL"},
 		"SQLite without":      {lite, false, ""},
 	} {
-		err := test.database.CheckRowLevelSecurity(context.Background(), test.wanted)
+		err := test.database.CheckRole(context.Background(), test.wanted)
 		if test.says == "" && err != nil || test.says != "" && (err == nil || !strings.Contains(err.Error(), test.says)) {
 			t.Errorf("%s: %v, want %q", name, err, test.says)
+		}
+	}
+	// A right that the role was not given is said at the start too, and not by the
+	// first page that needs it.
+	conn := dbtest.Connect(t, owner)
+	for _, step := range []struct{ table, says string }{{"legacy_credentials", ""}, {"user_months", "GRANT SELECT ON user_months TO roster_serving_test"}} {
+		if _, err := conn.ExecContext(t.Context(), "REVOKE SELECT ON "+step.table+" FROM roster_serving_test"); err != nil {
+			t.Fatal(err)
+		}
+		err := serving.CheckRole(t.Context(), true)
+		if step.says == "" && err != nil || step.says != "" && (err == nil || !strings.Contains(err.Error(), step.says)) {
+			t.Errorf("without the right to read %s: %v, want %q", step.table, err, step.says)
 		}
 	}
 	if err := lite.EnableRowLevelSecurity(t.Context()); err == nil {
