@@ -19,23 +19,27 @@ import (
 // for longest is forgotten, and starts anew.
 const maxCallers = 10_000
 
-// rateLimiter lets every caller, known by the subject of its token, make so many
-// requests per second and, after a pause, some more at once. It is a token
-// bucket for each.
+// rateLimiter lets every caller, known by the issuer and the subject of its
+// token, make so many requests per second and, after a pause, some more at once. It
+// is a token bucket for each.
 type rateLimiter struct {
 	limit rate.Limit
 	burst int
 	now   func() time.Time
 
 	mu      sync.Mutex
-	callers map[string]*list.Element
+	callers map[callerName]*list.Element
 	latest  *list.List // of caller, who called last in front
 }
 
+// callerName names a caller. A subject is unique only within its issuer (RFC 7519,
+// section 4.1.2).
+type callerName struct{ issuer, subject string }
+
 // caller is one caller's bucket.
 type caller struct {
-	subject string
-	bucket  *rate.Limiter
+	name   callerName
+	bucket *rate.Limiter
 }
 
 // newRateLimiter makes one, and none when there is no limit. A burst of 0 is what
@@ -47,23 +51,23 @@ func newRateLimiter(limit float64, burst int) *rateLimiter {
 	if burst == 0 {
 		burst = int(math.Ceil(limit))
 	}
-	return &rateLimiter{limit: rate.Limit(limit), burst: burst, now: time.Now, callers: map[string]*list.Element{}, latest: list.New()}
+	return &rateLimiter{limit: rate.Limit(limit), burst: burst, now: time.Now, callers: map[callerName]*list.Element{}, latest: list.New()}
 }
 
 // bucket gives the bucket of a caller.
-func (l *rateLimiter) bucket(subject string) *rate.Limiter {
+func (l *rateLimiter) bucket(name callerName) *rate.Limiter {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if known, ok := l.callers[subject]; ok {
+	if known, ok := l.callers[name]; ok {
 		l.latest.MoveToFront(known)
 		return known.Value.(caller).bucket
 	}
 	if len(l.callers) >= maxCallers {
 		oldest := l.latest.Back()
-		delete(l.callers, l.latest.Remove(oldest).(caller).subject)
+		delete(l.callers, l.latest.Remove(oldest).(caller).name)
 	}
 	bucket := rate.NewLimiter(l.limit, l.burst)
-	l.callers[subject] = l.latest.PushFront(caller{subject, bucket})
+	l.callers[name] = l.latest.PushFront(caller{name, bucket})
 	return bucket
 }
 
@@ -76,7 +80,8 @@ func (l *rateLimiter) middleware(refuse refuse) func(http.Handler) http.Handler 
 			return next
 		}
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			bucket, now := l.bucket(auth.PrincipalFrom(r.Context()).Subject), l.now()
+			principal := auth.PrincipalFrom(r.Context())
+			bucket, now := l.bucket(callerName{principal.Issuer, principal.Subject}), l.now()
 			allowed := bucket.AllowN(now, 1)
 			left := bucket.TokensAt(now)
 			w.Header().Set("RateLimit-Policy", fmt.Sprintf(`"caller";q=%d;w=%d`, l.burst, l.seconds(float64(l.burst))))

@@ -3,10 +3,12 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
+	"roster/auth"
 	"roster/models"
 )
 
@@ -41,6 +43,23 @@ func TestRateLimit(t *testing.T) {
 	}
 }
 
+// The same subject of two issuers is two callers, each with a rate of its own.
+func TestRateLimitTellsIssuersApart(t *testing.T) {
+	handler := newRateLimiter(0.001, 1).middleware(func(w http.ResponseWriter, _ *http.Request, _ error) {
+		w.WriteHeader(http.StatusTooManyRequests)
+	})(http.NotFoundHandler())
+	for _, want := range []int{http.StatusNotFound, http.StatusTooManyRequests} {
+		for _, issuer := range []string{"own", "partner"} {
+			ctx := auth.WithPrincipal(t.Context(), &auth.Principal{Issuer: issuer, Subject: "s"})
+			answer := httptest.NewRecorder()
+			handler.ServeHTTP(answer, httptest.NewRequestWithContext(ctx, "GET", "/", nil))
+			if answer.Code != want {
+				t.Errorf("%s: %d, want %d", issuer, answer.Code, want)
+			}
+		}
+	}
+}
+
 // Without a setting there is no limit and no word of one.
 func TestRateLimitIsOffByDefault(t *testing.T) {
 	server := startTestServer(t, nil)
@@ -52,15 +71,16 @@ func TestRateLimitIsOffByDefault(t *testing.T) {
 // However many callers there are, only the latest are remembered.
 func TestRateLimitForgetsCallers(t *testing.T) {
 	rates := newRateLimiter(1, 0)
-	first := rates.bucket("0")
+	always := callerName{"", "0"}
+	first := rates.bucket(always)
 	for i := range maxCallers + 100 {
-		rates.bucket(fmt.Sprint(i))
-		rates.bucket("0")
+		rates.bucket(callerName{"", fmt.Sprint(i)})
+		rates.bucket(always)
 	}
 	if len(rates.callers) != maxCallers || rates.latest.Len() != maxCallers {
 		t.Errorf("%d and %d are remembered", len(rates.callers), rates.latest.Len())
 	}
-	if rates.bucket("0") != first {
+	if rates.bucket(always) != first {
 		t.Error("one who calls all the time was forgotten")
 	}
 }

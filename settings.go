@@ -63,7 +63,7 @@ type serverSettings struct {
 	GraceTime             time.Duration `env:"ROSTER_GRACE_TIME" default:"10s" placeholder:"TIME" help:"How long running requests may take to end when the server stops."`
 	MaxConcurrent         int           `env:"ROSTER_MAX_CONCURRENT" default:"0" placeholder:"N" help:"The most GraphQL documents that run at once, those of the legacy endpoints included; 0 suits the machine. Some wait, and what comes beyond is refused with 503."`
 	MaxConnections        int           `env:"ROSTER_MAX_CONNECTIONS" default:"500" placeholder:"N" help:"The most connections at once. One more closes the one that has been without a request for longest."`
-	RateLimit             float64       `env:"ROSTER_RATE_LIMIT" default:"0" placeholder:"N" help:"How many requests per second one caller, the sub of a token, may make; 0 is no limit."`
+	RateLimit             float64       `env:"ROSTER_RATE_LIMIT" default:"0" placeholder:"N" help:"How many requests per second one caller, the iss and sub of a token, may make; 0 is no limit."`
 	RateBurst             int           `env:"ROSTER_RATE_BURST" default:"0" placeholder:"N" help:"How many requests a caller may make at once after a pause; 0 is what --rate-limit allows in a second."`
 	MaxBody               int64         `env:"ROSTER_MAX_BODY" default:"65536" placeholder:"BYTES" help:"The largest request body."`
 	MaxTokens             int           `env:"ROSTER_MAX_TOKENS" default:"1000" placeholder:"N" help:"The most tokens of a GraphQL document."`

@@ -185,7 +185,7 @@ func (t *trusted) principal(claims object) (registered jwt.RegisteredClaims, p *
 	if err := t.validator.Validate(registered); err != nil {
 		return registered, nil, err
 	}
-	p = &Principal{Subject: registered.Subject, ExpiresAt: registered.ExpiresAt.UTC()}
+	p = &Principal{Issuer: registered.Issuer, Subject: registered.Subject, ExpiresAt: registered.ExpiresAt.UTC()}
 	if err := p.readCustomers(t.customers, claims); err != nil {
 		return registered, nil, err
 	}

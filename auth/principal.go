@@ -27,7 +27,9 @@ const (
 // its methods give no right. The requests of a caller share one, so it must not be
 // altered.
 type Principal struct {
-	// Subject is the sub claim.
+	// Issuer is the iss claim. [Issuer.Sign] puts its own name there.
+	Issuer string
+	// Subject is the sub claim, which means the same caller within one issuer only.
 	Subject string
 	// Authorities are the names of the caller's rights.
 	Authorities []string

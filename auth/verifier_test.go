@@ -64,6 +64,7 @@ func TestVerifyEveryAlgorithm(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := &auth.Principal{
+				Issuer:      issuerName,
 				Subject:     "caller",
 				Authorities: []string{auth.RoleCompanyAdmin},
 				CustomerIDs: []models.ID{customerID},
@@ -140,7 +141,7 @@ func TestVerifyClaims(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			tt.want.Subject, tt.want.ExpiresAt = "caller", got.ExpiresAt
+			tt.want.Issuer, tt.want.Subject, tt.want.ExpiresAt = issuerName, "caller", got.ExpiresAt
 			if diff := cmp.Diff(&tt.want, got); diff != "" {
 				t.Errorf("Principal (-want +got):\n%s", diff)
 			}
@@ -403,9 +404,9 @@ func TestReadyWithAStaticKey(t *testing.T) {
 func TestSign(t *testing.T) {
 	expires := time.Now().Add(time.Hour).Truncate(time.Second).UTC()
 	principals := map[string]auth.Principal{
-		"Full": {Subject: "a", Authorities: []string{auth.RoleAdmin, "B"}, CustomerIDs: []models.ID{customerID}, CustomerNumbers: []int64{1, 2}, ExpiresAt: expires},
-		"One":  {Subject: "a", CustomerNumbers: []int64{9223372036854775807}, ExpiresAt: expires},
-		"None": {Subject: "a", ExpiresAt: expires},
+		"Full": {Issuer: issuerName, Subject: "a", Authorities: []string{auth.RoleAdmin, "B"}, CustomerIDs: []models.ID{customerID}, CustomerNumbers: []int64{1, 2}, ExpiresAt: expires},
+		"One":  {Issuer: issuerName, Subject: "a", CustomerNumbers: []int64{9223372036854775807}, ExpiresAt: expires},
+		"None": {Issuer: issuerName, Subject: "a", ExpiresAt: expires},
 	}
 	nested := secretIssuer()
 	nested.CustomerClaim, nested.AuthoritiesClaim = "realm.customers", "realm.roles"
