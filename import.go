@@ -41,13 +41,20 @@ func (c *importCommand) Run(ctx context.Context, p *process) (err error) {
 	if err := requireSchema(ctx, database); err != nil {
 		return err
 	}
+	var lost error // why rejected rows could not be written; the first reason
+	lose := func(reason error) {
+		if lost == nil && reason != nil {
+			lost = fmt.Errorf("--rejects: %w", reason)
+		}
+	}
+	defer func() { err = errors.Join(err, lost) }()
 	rejects := p.stderr
 	if c.Rejects != "" {
 		file, err := os.Create(c.Rejects)
 		if err != nil {
 			return fmt.Errorf("--rejects: %w", err)
 		}
-		defer func() { err = errors.Join(err, file.Close()) }()
+		defer func() { lose(file.Close()) }()
 		rejects = file
 	}
 	bar := progress(p.stderr, size)
@@ -56,7 +63,10 @@ func (c *importCommand) Run(ctx context.Context, p *process) (err error) {
 		CustomerName: c.CustomerName,
 		DryRun:       c.DryRun,
 		Progress:     func(_, bytes int64) { _ = bar.Set64(bytes) }, // a bar that cannot be drawn is no reason to stop
-		Reject:       func(rejection db.Rejection) { fmt.Fprintln(rejects, rejection) },
+		Reject: func(rejection db.Rejection) {
+			_, err := fmt.Fprintln(rejects, rejection)
+			lose(err)
+		},
 	})
 	_ = bar.Clear() // as above
 	c.summarize(p.stdout, summary)
