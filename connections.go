@@ -126,6 +126,8 @@ type resets struct {
 	allowed    *rate.Limiter
 	// What became of the requests so far.
 	answered, givenUp atomic.Int64
+	// over tells that there were too many, so that each connection is counted once.
+	over atomic.Bool
 }
 
 type resetsKey struct{}
@@ -135,9 +137,14 @@ func (*resetLimit) context(ctx context.Context, connection net.Conn) context.Con
 	return context.WithValue(ctx, resetsKey{}, &resets{connection: connection, allowed: rate.NewLimiter(resetsPerSecond, resetsAtOnce)})
 }
 
-// refuse makes no work of a request that was given up already.
+// refuse makes no work of a request that was given up already. On a connection
+// that is over and still there it lets the next answer tell net/http so, as the one
+// that was given up last may have begun too early for that.
 func (l *resetLimit) refuse(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c, ok := r.Context().Value(resetsKey{}).(*resets); ok && c.over.Load() {
+			w.Header().Set("Connection", "close")
+		}
 		if r.ProtoMajor < 2 || r.Context().Err() == nil {
 			next.ServeHTTP(w, r)
 			return
@@ -169,7 +176,9 @@ func (l *resetLimit) note(w http.ResponseWriter, r *http.Request, weight int) {
 	if c.allowed.AllowN(time.Now(), weight) {
 		return
 	}
-	l.ended.Add(1)
+	if c.over.CompareAndSwap(false, true) {
+		l.ended.Add(1)
+	}
 	if c.answered.Load() > manyAnswered*c.givenUp.Load() {
 		w.Header().Set("Connection", "close")
 		return

@@ -212,7 +212,70 @@ func TestHastyResets(t *testing.T) {
 			if told := last.Header().Get("Connection") == "close"; told != shared || limit.ended.Load() != 1 {
 				t.Errorf("told to end: %t, ended: %d", told, limit.ended.Load())
 			}
+			// The requests that are still open end with the connection.
+			for range resetsAtOnce {
+				limit.finished(httptest.NewRecorder(), request, false)
+			}
+			if ended := limit.ended.Load(); ended != 1 {
+				t.Errorf("one connection is counted %d times", ended)
+			}
 		})
+	}
+}
+
+// On a shared connection that is over because answers were given up in their
+// middle, too late to tell the client with them, the next answer tells it. Those
+// that are under way are finished.
+func TestSharedConnectionEndsWithTheNextAnswer(t *testing.T) {
+	server := startTestServer(t, nil)
+	finish := make(chan bool)
+	front, opened := server.overHTTP2(t, server.record(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, "part")
+		_ = http.NewResponseController(w).Flush()
+		switch r.URL.Path {
+		case "/long":
+			<-finish
+		case "/givenUp":
+			c := r.Context().Value(resetsKey{}).(*resets)
+			c.answered.Store(1_000_000)
+			c.allowed.SetLimit(0)
+			c.allowed.SetBurst(0)
+			<-r.Context().Done()
+		}
+	})))
+	begin := func(path string) *http.Response {
+		t.Helper()
+		response, err := front.Client().Get(front.URL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { response.Body.Close() })
+		return response
+	}
+	whole := func(response *http.Response) {
+		t.Helper()
+		if body, err := io.ReadAll(response.Body); err != nil || string(body) != "part" {
+			t.Errorf("%q, %v", body, err)
+		}
+	}
+	long := begin("/long")
+	begin("/givenUp").Body.Close()
+	for began := time.Now(); server.resets.ended.Load() == 0; runtime.Gosched() {
+		if time.Since(began) > 10*time.Second {
+			t.Fatal("the connection is not over")
+		}
+	}
+	// The client can have sent some more before it hears that.
+	for tries := 0; opened.Load() == 1; tries++ {
+		if tries > 100 {
+			t.Fatalf("after %d more answers the connection still takes requests", tries)
+		}
+		whole(begin("/"))
+	}
+	close(finish)
+	whole(long)
+	if ended := server.resets.ended.Load(); ended != 1 {
+		t.Errorf("%d connections are counted", ended)
 	}
 }
 
