@@ -284,3 +284,14 @@ func TestEnginesHaveTheSameIndexes(t *testing.T) {
 	}
 	checkDiff(t, "the indexes of PostgreSQL against those of SQLite", got[db.SQLite], got[db.Postgres])
 }
+
+// TestDefinersFindTheirOwnTables holds that every function that runs as its owner
+// has its search path set, which CREATE OR REPLACE drops.
+func TestDefinersFindTheirOwnTables(t *testing.T) {
+	conn := dbtest.ConnectURL(t, dbtest.URL(t, db.Postgres))
+	var all, set int
+	if err := conn.NewRaw("SELECT count(*), count(CASE WHEN 'search_path=public, pg_temp' = ANY (proconfig) THEN 1 END) FROM pg_proc WHERE prosecdef AND pronamespace = 'public'::regnamespace").
+		Scan(t.Context(), &all, &set); err != nil || all < 6 || set != all {
+		t.Errorf("%d of %d functions have it, error %v", set, all, err)
+	}
+}

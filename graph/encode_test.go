@@ -149,6 +149,28 @@ func TestChangesOfWhatIsKeptShowAtOnce(t *testing.T) {
 	})
 }
 
+// A customer that was deleted and made again is not shown with what was kept of the first.
+func TestACustomerMadeAgainIsShownAnew(t *testing.T) {
+	const query = `{ customerByNumber(number: 1) { users(filter: {email: {eq: "ayse@example.com"}}) { nodes { subrole { code } authorities { name } } } } }`
+	dbtest.Each(t, func(t *testing.T, database *db.DB) {
+		executor, writer := newExecutor(database), dbtest.Connect(t, database)
+		for _, code := range []string{"cro", "ceo"} {
+			for _, table := range []string{"user_authorities", "legacy_credentials", "users", "authorities", "subroles", "customers"} {
+				if _, err := writer.ExecContext(t.Context(), "DELETE FROM "+table); err != nil {
+					t.Fatal(err)
+				}
+			}
+			data := fixture()
+			data.Subroles[0].Code = code
+			dbtest.Write(t, writer, data)
+			response := executor.Execute(as(t, "member"), graph.Request{Query: query})
+			if want := `"subrole":{"code":"` + code + `"}`; !strings.Contains(string(response.Data), want) {
+				t.Errorf("%s is not in %s", want, response.Data)
+			}
+		}
+	})
+}
+
 // Every field of a user is known to the code that decides what to read.
 func TestEveryFieldOfAUserIsRead(t *testing.T) {
 	for _, field := range graph.NewExecutableSchema(graph.Config{}).Schema().Types["User"].Fields {

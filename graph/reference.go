@@ -9,8 +9,9 @@ import (
 
 // reference keeps what hardly ever changes and is read with every page: the
 // subroles of each customer, and the authorities. Reading them anew took a third
-// of the time of a page. The database counts their versions, and a customer's row
-// tells them, so nothing here is ever used that is older than the customer.
+// of the time of a page. The database gives each state of them a version of its
+// own, and a customer's row tells it, so nothing here is ever used that is older than
+// the customer.
 type reference struct {
 	store       Store
 	subroles    *cache[map[models.ID]*models.Subrole]

@@ -18,7 +18,8 @@ type Customer struct {
 
 	// SubrolesVersion and AuthoritiesVersion say which state of the customer's
 	// subroles and of all authorities the customer was read with. The database
-	// counts them, so whoever keeps either knows whether it is current.
+	// gives each state a number of its own, in no order, so whoever keeps either
+	// knows whether it is current.
 	SubrolesVersion    int64 `bun:"-"`
 	AuthoritiesVersion int64 `bun:"-"`
 	// Ahead is a window of the customer's users that was read along with the

@@ -1,0 +1,35 @@
+-- A version that counts comes again with other content when a customer is deleted
+-- and made again with the same id, or a backup is restored, and a server would take
+-- what it keeps in memory for current. Versions are only ever compared for equality,
+-- so from now on they are random. Those that are there stay, as they were given to
+-- what they now stand for; whatever is made or changed gets a number that nothing had.
+ALTER TABLE customers ALTER COLUMN subroles_version SET DEFAULT (random() * 9e18)::bigint;
+
+CREATE OR REPLACE FUNCTION roster_subroles_changed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+    -- The rows are locked in one order, so that two writers cannot wait for each other.
+    PERFORM 1 FROM customers WHERE id IN (SELECT customer_id FROM changed) ORDER BY id FOR UPDATE;
+    UPDATE customers SET subroles_version = (random() * 9e18)::bigint WHERE id IN (SELECT customer_id FROM changed);
+    RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION roster_authorities_changed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+    -- An import that finds all authorities in place changes none, and must not wait
+    -- for another one to end.
+    IF EXISTS (SELECT FROM changed) THEN
+        UPDATE authorities_version SET version = (random() * 9e18)::bigint;
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- As in 0003; OR REPLACE has dropped it.
+DO $$
+DECLARE
+    function text;
+BEGIN
+    FOREACH function IN ARRAY ARRAY['roster_subroles_changed', 'roster_authorities_changed'] LOOP
+        EXECUTE format('ALTER FUNCTION %I() SET search_path = %I, pg_temp', function, current_schema());
+    END LOOP;
+END
+$$;
