@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/uptrace/bun"
+
 	"roster/db"
 	"roster/db/dbtest"
+	"roster/models"
 )
 
 // TestVersionsDoNotComeAgain holds that each change of a customer's subroles or of
@@ -71,4 +74,38 @@ func TestVersionsDoNotComeAgain(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestWritersOfOneCustomerDoNotDeadlock has two transactions insert a user of one
+// customer and then a subrole. The first subrole must not wait for the other
+// transaction, which would wait for this one with its own.
+func TestWritersOfOneCustomerDoNotDeadlock(t *testing.T) {
+	databaseURL := dbtest.URL(t, db.Postgres)
+	data := dbtest.Users(1, 52)
+	dbtest.Write(t, dbtest.ConnectURL(t, databaseURL), data)
+	newUser, newSubrole := "INSERT INTO users SELECT (jsonb_populate_record(u, '{\"id\": \"%s\", \"number\": %d}')).* FROM users AS u WHERE number = %d",
+		"INSERT INTO subroles (id, customer_id, code, display_name, label, description, code_key) SELECT '%s', customer_id, '%[1]s', '', '', '', '' FROM users WHERE number = %d"
+	var writers [2]bun.Tx
+	run := func(i int, statement string) {
+		t.Helper()
+		if _, err := writers[i].ExecContext(t.Context(), statement); err != nil {
+			t.Fatalf("writer %d: %s: %v", i, statement, err)
+		}
+	}
+	ids := [2]models.ID{"00000000-0000-4000-8000-000000000a01", "00000000-0000-4000-8000-000000000a02"}
+	for i := range writers {
+		var err error
+		if writers[i], err = dbtest.ConnectURL(t, databaseURL).BeginTx(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = writers[i].Rollback() }()
+		run(i, "SET LOCAL lock_timeout = '2s'")
+		run(i, fmt.Sprintf(newUser, ids[i], 1_000_000+i, data.Users[0].Number))
+	}
+	for i := range writers {
+		run(i, fmt.Sprintf(newSubrole, ids[i], data.Users[0].Number))
+		if err := writers[i].Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

@@ -7,8 +7,10 @@ ALTER TABLE customers ALTER COLUMN subroles_version SET DEFAULT (random() * 9e18
 
 CREATE OR REPLACE FUNCTION roster_subroles_changed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
-    -- The rows are locked in one order, so that two writers cannot wait for each other.
-    PERFORM 1 FROM customers WHERE id IN (SELECT customer_id FROM changed) ORDER BY id FOR UPDATE;
+    -- The rows are locked in one order, so that two writers cannot wait for each other,
+    -- and no harder than the update does: the foreign key of each new user holds FOR KEY
+    -- SHARE, which FOR UPDATE would wait for.
+    PERFORM 1 FROM customers WHERE id IN (SELECT customer_id FROM changed) ORDER BY id FOR NO KEY UPDATE;
     UPDATE customers SET subroles_version = (random() * 9e18)::bigint WHERE id IN (SELECT customer_id FROM changed);
     RETURN NULL;
 END $$;
