@@ -220,6 +220,12 @@ func TestMigrationCountsTheUsersThatAreThere(t *testing.T) {
 			if name == "0001" {
 				dbtest.Write(t, conn, dbtest.Users(30, 24))
 			}
+			if name == "0005" && engine == db.Postgres {
+				// What 0006 refuses may be there already.
+				if _, err := conn.ExecContext(t.Context(), "UPDATE users SET last_password_reset_at = 'infinity'"); err != nil {
+					t.Fatal(err)
+				}
+			}
 		}
 		checkCounters(t, conn, "after the migrations")
 	})

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -307,7 +308,10 @@ func decode(value []byte, dest any) error {
 		}
 	case *time.Time:
 		if size = 8; len(value) == size {
-			*dest = timeOf(value)
+			var err error
+			if *dest, err = timeOf(value); err != nil {
+				return err
+			}
 		}
 	case **string:
 		return decodeOptional(value, dest)
@@ -345,7 +349,14 @@ func bigEndian(value []byte) int64 {
 // year2000 is where PostgreSQL begins to count microseconds, in those of Unix.
 const year2000 = 946_684_800_000_000
 
-func timeOf(value []byte) time.Time { return time.UnixMicro(bigEndian(value) + year2000).UTC() }
+// timeOf reads a time. The ends of the range stand for infinity, which is no time.
+func timeOf(value []byte) (time.Time, error) {
+	micros := bigEndian(value)
+	if micros == math.MaxInt64 || micros == math.MinInt64 {
+		return time.Time{}, errors.New("the time is infinite")
+	}
+	return time.UnixMicro(micros + year2000).UTC(), nil
+}
 
 func idOf(value []byte) models.ID {
 	var text [36]byte

@@ -1046,3 +1046,52 @@ func TestExtremes(t *testing.T) {
 		}
 	})
 }
+
+// TestTimesThatCannotBeShown holds that PostgreSQL takes no time from another system
+// that is outside the years 1 to 9999, and that one that is there already is not read
+// as another.
+func TestTimesThatCannotBeShown(t *testing.T) {
+	store := dbtest.Open(t, db.Postgres)
+	data := dbtest.Users(3, 53)
+	conn := dbtest.Connect(t, store)
+	dbtest.Write(t, conn, data)
+	columns := map[string][]string{"users": {"created_at", "updated_at", "last_password_reset_at"}, "customers": {"created_at", "updated_at"}}
+	for table, columns := range columns {
+		for _, column := range columns {
+			set := func(value string) error {
+				_, err := conn.ExecContext(t.Context(), "UPDATE "+table+" SET "+column+" = '"+value+"'")
+				return err
+			}
+			for _, value := range []string{"0001-01-01 00:00:00+00", "9999-12-31 23:59:59.999999+00"} {
+				if err := set(value); err != nil {
+					t.Errorf("%s.%s refuses %s: %v", table, column, value, err)
+				}
+			}
+			for _, value := range []string{"infinity", "-infinity", "0001-12-31 23:59:59.999999+00 BC", "10000-01-01 00:00:00+00"} {
+				if err := set(value); err == nil || !strings.Contains(err.Error(), table+"_"+column+"_check") {
+					t.Errorf("%s.%s takes %s: the error is %v", table, column, value, err)
+				}
+			}
+			if _, err := conn.ExecContext(t.Context(), "ALTER TABLE "+table+" DROP CONSTRAINT IF EXISTS "+table+"_"+column+"_check"); err != nil {
+				t.Fatal(err)
+			}
+			for _, value := range []string{"infinity", "-infinity"} {
+				if err := set(value); err != nil {
+					t.Fatal(err)
+				}
+				var err error
+				if table == "users" {
+					_, err = store.UsersByID(t.Context(), everything, userIDs(data.Users))
+				} else {
+					_, err = store.CustomersByID(t.Context(), everything, customerIDs(data))
+				}
+				if err == nil || !strings.Contains(err.Error(), column) {
+					t.Errorf("%s.%s is %s: the error is %v", table, column, value, err)
+				}
+			}
+			if err := set("2024-02-12 14:16:49+00"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}

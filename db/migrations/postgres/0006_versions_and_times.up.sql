@@ -35,3 +35,15 @@ BEGIN
     END LOOP;
 END
 $$;
+
+-- No API can show a time outside the years 1 to 9999, or an infinite one. Import refuses
+-- them; so does the table now, whoever writes. NOT VALID neither scans the table nor
+-- fails for rows that are there: those are refused when they are written next.
+ALTER TABLE customers
+    ADD CONSTRAINT customers_created_at_check CHECK (created_at >= '0001-01-01 00:00:00+00' AND created_at < '10000-01-01 00:00:00+00') NOT VALID,
+    ADD CONSTRAINT customers_updated_at_check CHECK (updated_at >= '0001-01-01 00:00:00+00' AND updated_at < '10000-01-01 00:00:00+00') NOT VALID;
+ALTER TABLE users
+    ADD CONSTRAINT users_created_at_check CHECK (created_at >= '0001-01-01 00:00:00+00' AND created_at < '10000-01-01 00:00:00+00') NOT VALID,
+    ADD CONSTRAINT users_updated_at_check CHECK (updated_at >= '0001-01-01 00:00:00+00' AND updated_at < '10000-01-01 00:00:00+00') NOT VALID,
+    ADD CONSTRAINT users_last_password_reset_at_check
+        CHECK (last_password_reset_at >= '0001-01-01 00:00:00+00' AND last_password_reset_at < '10000-01-01 00:00:00+00') NOT VALID;
