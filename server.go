@@ -203,11 +203,11 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	wait(ctx, s.settings.DrainDelay)
 	grace, cancel := context.WithTimeout(ctx, s.settings.GraceTime)
 	defer cancel()
-	last := func(waiting net.Listener) error {
+	serveLast := func(waiting net.Listener) error {
 		s.closed.Store(true)
 		return serve(waiting)
 	}
-	return stop(grace, server, last, listener, busy)
+	return stop(grace, server, serveLast, listener, busy)
 }
 
 // minStreams is how many requests one connection of HTTP/2 may have at once, or as

@@ -167,7 +167,7 @@ type subroleRecord struct {
 }
 
 // subroleText is a parameter for a text of the subrole that the GraphQL filter
-// does not compare. A customer has a dozen subroles at most, so those with the
+// does not compare. A customer has few subroles, a dozen as a rule, so those with the
 // text are looked up first and the list is filtered by their ids.
 func subroleText(field func(subroleRecord) string) parameter {
 	return func(q *worthQuery, values []string) error {
@@ -190,7 +190,7 @@ func (q *worthQuery) bySubroles(subroles []subroleRecord) {
 			fitting = append(fitting, string(subrole.ID))
 		}
 	}
-	// One list of the GraphQL filter holds so many, and no customer has many times that.
+	// A list of the GraphQL filter holds only so many.
 	lists := []any{}
 	for list := range slices.Chunk(fitting, models.MaxFilterValues) {
 		lists = append(lists, map[string]any{"subroleId": map[string]any{"in": list}})
