@@ -134,10 +134,15 @@ func (r *Resolver) users(ctx context.Context, customer *models.Customer, args mo
 	if err != nil {
 		return nil, err
 	}
-	c := &UserConnection{connection[models.User]{window: query.Window, cursor: query.Cursor}}
+	c := newUserConnection(query)
 	return c, c.load(ctx,
 		func() ([]*models.User, bool, error) { return r.page(ctx, customer, query) },
 		func() (int, error) { return r.store.CountUsers(ctx, scope(ctx), customer.ID, filter) })
+}
+
+// newUserConnection gives a part of a list that is still to be read.
+func newUserConnection(query models.UserQuery) *UserConnection {
+	return &UserConnection{connection[models.User]{window: query.Window, cursor: query.Cursor}}
 }
 
 // userQuery checks the arguments of a list of users.
@@ -209,10 +214,9 @@ func fieldsSelected(ctx context.Context) models.UserFields {
 // page gives the users of a window, which may have been read with the customer.
 func (r *Resolver) page(ctx context.Context, customer *models.Customer, query models.UserQuery) (rows []*models.User, more bool, err error) {
 	if ahead := customer.Ahead; ahead != nil && reflect.DeepEqual(ahead.Query, query) {
-		rows, more, err = ahead.Rows, ahead.More, ahead.Err
-	} else {
-		rows, more, err = r.store.Users(ctx, scope(ctx), query)
+		return ahead.Rows, ahead.More, ahead.Err
 	}
+	rows, more, err = r.store.Users(ctx, scope(ctx), query)
 	for _, user := range rows {
 		user.Owner = customer
 	}

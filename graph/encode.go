@@ -16,44 +16,55 @@ import (
 
 // This file is the fast path. A page of users is most of what a server writes, and
 // gqlgen takes about 4 microseconds and 6 to 8 allocations for every leaf of it. So
-// the users of a list are written by the functions below, one for each field, that
-// append to one buffer. What is selected is worked out once for the whole list, by
+// the users of a list, and the customer around it, are written by the functions below,
+// one for each field, that append to one buffer. What is selected is worked out once for the whole list, by
 // gqlgen's own rules for fragments, directives and aliases. Whatever is not known
 // here, and every error, is left to gqlgen; FuzzEncoding holds that the answers are
 // the same bytes.
 
-// listEncoder has gqlgen write lists of users as this file encodes them.
-type listEncoder struct{ resolver *Resolver }
+// encoder has gqlgen write lists of users, and customers whose users were read along
+// with them, as this file encodes them.
+type encoder struct{ resolver *Resolver }
 
 var _ interface {
 	graphql.HandlerExtension
 	graphql.FieldInterceptor
-} = listEncoder{}
+} = encoder{}
 
 // ExtensionName names the extension for gqlgen.
-func (listEncoder) ExtensionName() string { return "ListEncoder" }
+func (encoder) ExtensionName() string { return "Encoder" }
 
 // Validate accepts every schema.
-func (listEncoder) Validate(graphql.ExecutableSchema) error { return nil }
+func (encoder) Validate(graphql.ExecutableSchema) error { return nil }
 
-// InterceptField encodes the users of a connection.
-func (e listEncoder) InterceptField(ctx context.Context, next graphql.Resolver) (any, error) {
+// InterceptField encodes what this file knows how to.
+func (e encoder) InterceptField(ctx context.Context, next graphql.Resolver) (any, error) {
 	result, err := next(ctx)
 	if err != nil {
 		return result, err
 	}
-	selection := func() *selection {
-		return &selection{ctx, e.resolver, graphql.GetOperationContext(ctx)}
+	selection := func() (*selection, ast.SelectionSet) {
+		return &selection{ctx, e.resolver, graphql.GetOperationContext(ctx)}, graphql.GetFieldContext(ctx).Field.Selections
 	}
-	selected := func() ast.SelectionSet { return graphql.GetFieldContext(ctx).Field.Selections }
-	switch list := result.(type) {
+	switch found := result.(type) {
+	case *models.Customer:
+		// The customer of a user is the same one, and may be asked for other lists.
+		if found == nil || found.Ahead == nil || found.Ahead.Err != nil || graphql.GetFieldContext(ctx).Object != "Query" {
+			break
+		}
+		s, set := selection()
+		if write, ok := s.customer(set, found); ok {
+			return encode(len(found.Ahead.Rows), func(b []byte) []byte { return write(b, 0) }), nil
+		}
 	case []*models.User:
-		if write, ok := selection().user(selected(), list); ok {
-			return encodeList(len(list), write), nil
+		s, set := selection()
+		if write, ok := s.user(set, found); ok {
+			return encode(len(found), listOf(len(found), write)), nil
 		}
 	case []*UserEdge:
-		if write, ok := selection().edge(selected(), list); ok {
-			return encodeList(len(list), write), nil
+		s, set := selection()
+		if write, ok := s.edge(set, found); ok {
+			return encode(len(found), listOf(len(found), write)), nil
 		}
 	}
 	return result, nil
@@ -62,33 +73,72 @@ func (e listEncoder) InterceptField(ctx context.Context, next graphql.Resolver) 
 // appendItem appends item i of a list as JSON.
 type appendItem func(b []byte, i int) []byte
 
-// encodeList encodes a list of n items. It is done at once, so that nothing of
-// the list is read after its resolver has returned.
-func encodeList(n int, item appendItem) graphql.Marshaler {
-	buffer := buffers.Get().(*[]byte)
-	b := append(slices.Grow((*buffer)[:0], 512*n+2), '[')
-	for i := range n {
-		if i > 0 {
-			b = append(b, ',')
+// listOf gives what appends a list of n items.
+func listOf(n int, item appendItem) func([]byte) []byte {
+	return func(b []byte) []byte {
+		b = append(b, '[')
+		for i := range n {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = item(b, i)
 		}
-		b = item(b, i)
+		return append(b, ']')
 	}
-	*buffer = append(b, ']')
+}
+
+// encode encodes a value with about n users. It is done at once, so that nothing of
+// the value is read after its resolver has returned.
+func encode(n int, write func([]byte) []byte) graphql.Marshaler {
+	b := write(slices.Grow(takeBuffer(), 512*n))
 	return graphql.WriterFunc(func(w io.Writer) {
-		_, _ = w.Write(*buffer) // gqlgen writes to memory, and every value once
-		if cap(*buffer) <= maxKeptBuffer {
-			buffers.Put(buffer)
-		}
-		buffer = nil
+		_, _ = w.Write(b) // gqlgen writes to memory, and every value once
+		giveBack(b)
+		b = nil
 	})
 }
 
-// buffers are used again and again, for lists and for whole answers: a third of what
-// a page took of the memory was for its list, and a sixth of the rest for its answer.
+// executable runs queries as the generated Exec does, without what only @defer needs,
+// which servedSchema takes away, and writes the answer to memory that is used again.
+type executable struct{ *executableSchema }
+
+// Exec runs the operation of ctx.
+func (e executable) Exec(ctx context.Context) graphql.ResponseHandler {
+	operation := graphql.GetOperationContext(ctx)
+	if operation.Operation.Operation != ast.Query {
+		return e.executableSchema.Exec(ctx)
+	}
+	return func(ctx context.Context) *graphql.Response {
+		data := newExecutionContext(operation, e.executableSchema, nil)._Query(ctx, operation.Operation.SelectionSet)
+		b := appender(takeBuffer())
+		data.MarshalGQL(&b)
+		return &graphql.Response{Data: []byte(b)}
+	}
+}
+
+// appender appends what is written to it.
+type appender []byte
+
+// Write appends p.
+func (a *appender) Write(p []byte) (int, error) {
+	*a = append(*a, p...)
+	return len(p), nil
+}
+
+// buffers are used again and again, for lists and for whole answers, which are most
+// of the memory that a page takes.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// maxKeptBuffer is the size of the largest buffer that is kept for use again.
-const maxKeptBuffer = 256 << 10
+// takeBuffer gives an empty buffer, whose memory giveBack has used again.
+func takeBuffer() []byte { return (*buffers.Get().(*[]byte))[:0] }
+
+// giveBack ends the use of a buffer: nothing may read it any more.
+func giveBack(b []byte) {
+	const maxKept = 256 << 10
+	if cap(b) <= maxKept {
+		buffers.Put(&b)
+	}
+}
 
 // selection finds what to write for a selection set.
 type selection struct {
@@ -127,6 +177,55 @@ func (s *selection) object(set ast.SelectionSet, typeName string, field func(gra
 		}
 		return append(b, '}')
 	}, len(members) > 0
+}
+
+// customer gives what writes a customer whose users were read along with it.
+func (s *selection) customer(set ast.SelectionSet, customer *models.Customer) (appendItem, bool) {
+	return s.object(set, "Customer", func(f graphql.CollectedField) (appendItem, bool) {
+		if leaf := customerLeaves[f.Name]; leaf != nil {
+			return func(b []byte, _ int) []byte { return leaf(b, customer) }, true
+		}
+		if f.Name == "users" {
+			return s.connection(f.Selections, customer)
+		}
+		return nil, false
+	})
+}
+
+// connection gives what writes the part of a customer's users that was read along
+// with it.
+func (s *selection) connection(set ast.SelectionSet, customer *models.Customer) (appendItem, bool) {
+	query := customer.Ahead.Query
+	users := newUserConnection(query)
+	users.Nodes, users.more = customer.Ahead.Rows, customer.Ahead.More
+	counted := false
+	number := func(of func() int) (appendItem, bool) {
+		if !counted {
+			users.TotalCount, counted = try(func() (int, error) {
+				return s.resolver.store.CountUsers(s.ctx, scope(s.ctx), query.CustomerID, query.Filter)
+			})
+		}
+		return func(b []byte, _ int) []byte { return strconv.AppendInt(b, int64(of()), 10) }, counted
+	}
+	all := func(item appendItem, ok bool) (appendItem, bool) {
+		write := listOf(len(users.Nodes), item)
+		return func(b []byte, _ int) []byte { return write(b) }, ok
+	}
+	return s.object(set, "UserConnection", func(f graphql.CollectedField) (appendItem, bool) {
+		switch f.Name {
+		case "nodes":
+			return all(s.user(f.Selections, users.Nodes))
+		case "edges":
+			return all(s.edge(f.Selections, users.Edges()))
+		case "pageInfo":
+			return objects(s, f, "PageInfo", pageInfoLeaves, []*PageInfo{users.PageInfo()})
+		case "totalCount":
+			return number(func() int { return users.TotalCount })
+		case "totalPages":
+			return number(users.TotalPages)
+		}
+		return nil, false
+	})
 }
 
 // edge gives what writes the edges of a list.
@@ -199,7 +298,7 @@ func (s *selection) authorities(f graphql.CollectedField, users []*models.User) 
 
 // try calls a resolver. When it fails or panics it is not ok, and gqlgen is going
 // to call it once more and to report what it says.
-func try[T any](resolve func() ([]T, error)) (found []T, ok bool) {
+func try[T any](resolve func() (T, error)) (found T, ok bool) {
 	defer func() {
 		if recover() != nil {
 			ok = false
@@ -273,6 +372,12 @@ var (
 		"id":        func(b []byte, a *models.Authority) []byte { return strconv.AppendInt(b, a.ID, 10) },
 		"name":      func(b []byte, a *models.Authority) []byte { return appendText(b, a.Name) },
 		"cleanName": func(b []byte, a *models.Authority) []byte { return appendOptional(b, a.CleanName) },
+	}
+	pageInfoLeaves = map[string]func([]byte, *PageInfo) []byte{
+		"hasNextPage":     func(b []byte, p *PageInfo) []byte { return strconv.AppendBool(b, p.HasNextPage) },
+		"hasPreviousPage": func(b []byte, p *PageInfo) []byte { return strconv.AppendBool(b, p.HasPreviousPage) },
+		"startCursor":     func(b []byte, p *PageInfo) []byte { return appendOptional(b, p.StartCursor) },
+		"endCursor":       func(b []byte, p *PageInfo) []byte { return appendOptional(b, p.EndCursor) },
 	}
 	customerLeaves = map[string]func([]byte, *models.Customer) []byte{
 		"id":     func(b []byte, c *models.Customer) []byte { return appendText(b, string(c.ID)) },

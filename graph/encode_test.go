@@ -92,7 +92,7 @@ func (s *selections) set(typeName string, depth int) string {
 	return text.String()
 }
 
-// FuzzEncoding holds that lists are written exactly as gqlgen would, and that
+// FuzzEncoding holds that answers are written exactly as gqlgen would, and that
 // reading only some columns leaves nothing out.
 func FuzzEncoding(f *testing.F) {
 	database := dbtest.Open(f, db.SQLite)
@@ -110,9 +110,15 @@ func FuzzEncoding(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, seed uint64) {
 		s := &selections{rand.New(rand.NewPCG(seed, 1)), schema, nil}
-		set := s.set("UserConnection", 4)
-		query := fmt.Sprintf(`query ($yes: Boolean!, $no: Boolean!) { __typename @include(if: $yes) @skip(if: $no) customer(id: %q) { name users(orderBy: {field: %s, direction: ASC}) { pageInfo { endCursor } %s } } } %s`,
-			acme, models.UserOrderFields()[s.IntN(7)], set, strings.Join(s.fragments, " "))
+		var customer string
+		if s.IntN(2) == 0 {
+			customer = s.set("Customer", 5)
+		} else {
+			customer = fmt.Sprintf("name users(first: %d, orderBy: {field: %s, direction: ASC}) { pageInfo { endCursor } %s }",
+				1+s.IntN(3), models.UserOrderFields()[s.IntN(7)], s.set("UserConnection", 4))
+		}
+		query := fmt.Sprintf(`query ($yes: Boolean!, $no: Boolean!) { __typename @include(if: $yes) @skip(if: $no) customer(id: %q) { %s } } %s`,
+			acme, customer, strings.Join(s.fragments, " "))
 		request := graph.Request{Query: query, Variables: map[string]any{"yes": true, "no": false}}
 		got, want := fast.Execute(as(t, "member"), request), plain.Execute(as(t, "member"), request)
 		if diff := cmp.Diff(string(want.Data), string(got.Data)); diff != "" || len(want.Errors)+len(got.Errors) > 0 {

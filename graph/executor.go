@@ -41,16 +41,17 @@ type Executor struct {
 // NewExecutor makes an Executor whose resolvers read from store.
 func NewExecutor(store Store, log *slog.Logger, settings Settings) *Executor {
 	resolver := newResolver(store)
-	x := newExecutor(resolver, log, settings)
-	x.gqlgen.Use(listEncoder{resolver})
+	schema := NewExecutableSchema(Config{Schema: servedSchema(), Resolvers: resolver})
+	x := newExecutor(executable{schema.(*executableSchema)}, log, settings)
+	x.gqlgen.Use(encoder{resolver})
 	return x
 }
 
-func newExecutor(resolver *Resolver, log *slog.Logger, settings Settings) *Executor {
+func newExecutor(schema graphql.ExecutableSchema, log *slog.Logger, settings Settings) *Executor {
 	x := &Executor{
 		log:          log,
 		settings:     settings,
-		gqlgen:       executor.New(NewExecutableSchema(Config{Schema: servedSchema(), Resolvers: resolver})),
+		gqlgen:       executor.New(schema),
 		persisted:    newCache[string](settings.CacheBytes),
 		trustedTexts: map[string]bool{},
 	}

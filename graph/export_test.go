@@ -2,9 +2,9 @@ package graph
 
 import "log/slog"
 
-// NewPlainExecutor makes an Executor that leaves all encoding to gqlgen.
+// NewPlainExecutor makes an Executor that leaves all running and encoding to gqlgen.
 func NewPlainExecutor(store Store, log *slog.Logger, settings Settings) *Executor {
-	return newExecutor(newResolver(store), log, settings)
+	return newExecutor(NewExecutableSchema(Config{Schema: servedSchema(), Resolvers: newResolver(store)}), log, settings)
 }
 
 // ReadsFor tells whether a column is read for a field of a user.

@@ -75,6 +75,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	response := h.executor.Execute(r.Context(), request)
+	defer giveBack(response.Data)
 	if r.Header.Get(costHeader) != "" {
 		response.Extensions = map[string]any{"cost": map[string]int{"cost": response.Cost, "limit": h.executor.settings.Limits.Cost}}
 	}
@@ -385,8 +386,7 @@ func matches(entry, contentType string) int {
 // write sends an answer. The data is sent as the executor made it, not encoded
 // once more.
 func write(w http.ResponseWriter, contentType string, status int, response Response) {
-	buffer := buffers.Get().(*[]byte)
-	body := append(slices.Grow((*buffer)[:0], len(response.Data)+512), '{')
+	body := append(slices.Grow(takeBuffer(), len(response.Data)+512), '{')
 	if len(response.Errors) > 0 {
 		body = append(body, `"errors":`...)
 		body = append(body, mustJSON(response.Errors)...)
@@ -413,9 +413,7 @@ func write(w http.ResponseWriter, contentType string, status int, response Respo
 	}
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // the client is gone: there is nobody to tell
-	if *buffer = body; cap(body) <= maxKeptBuffer {
-		buffers.Put(buffer)
-	}
+	giveBack(body)
 }
 
 // mustJSON encodes errors and extensions. They hold texts and numbers only, so it

@@ -48,6 +48,9 @@ func (r *Resolver) customer(ctx context.Context, id models.ID) (*models.Customer
 	customer, page, err := r.store.CustomerAndUsers(ctx, scope(ctx), query)
 	if customer != nil {
 		customer.Ahead = page
+		for _, user := range page.Rows {
+			user.Owner = customer
+		}
 	}
 	return visible(ctx, customer, err)
 }
