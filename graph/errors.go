@@ -36,8 +36,9 @@ func RequestID(ctx context.Context) string {
 // presenter turns every error that arises while a document runs into what its caller may see. Errors
 // of our own type show their code and message, and what was said of the document before
 // it ran has a code already. Everything else is an internal error: the
-// caller gets a fixed text and the request's id, and the cause goes to the log.
-func presenter(log *slog.Logger) graphql.ErrorPresenterFunc {
+// caller gets a fixed text and the request's id, and the cause goes to the log. What is
+// said of a value names types and what is allowed, so without introspection it is not said.
+func presenter(log *slog.Logger, introspection bool) graphql.ErrorPresenterFunc {
 	return func(ctx context.Context, err error) *gqlerror.Error {
 		shown := &gqlerror.Error{Path: graphql.GetPath(ctx)}
 		if located, ok := errors.AsType[*gqlerror.Error](err); ok {
@@ -46,11 +47,19 @@ func presenter(log *slog.Logger) graphql.ErrorPresenterFunc {
 				shown.Message, shown.Extensions, shown.Path = located.Message, located.Extensions, located.Path
 				return shown
 			}
-			defer func() { shown.Message = argument(shown.Path, located.Path) + shown.Message }()
+			if name := argument(shown.Path, located.Path); name != "" && introspection {
+				defer func() { shown.Message = name + shown.Message }()
+			} else if name != "" {
+				defer func() { shown.Message = unfit }()
+			}
 		}
 		return describe(ctx, log, shown, models.AsError(err))
 	}
 }
+
+// unfit is all that is said of a request which does not fit the schema to callers who
+// are not to learn the schema.
+const unfit = "the document or its variables do not fit the schema"
 
 // argument names the argument that an error is about. gqlgen puts it at the end
 // of the error's path, where GraphQL has only fields.

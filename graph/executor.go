@@ -58,7 +58,7 @@ func newExecutor(schema graphql.ExecutableSchema, log *slog.Logger, settings Set
 	for _, text := range settings.Trusted {
 		x.trustedTexts[text] = true
 	}
-	x.gqlgen.SetErrorPresenter(presenter(log))
+	x.gqlgen.SetErrorPresenter(presenter(log, settings.Introspection))
 	x.gqlgen.SetRecoverFunc(recoverFrom(log))
 	x.gqlgen.SetDefaultRulesFn(boundedRules)
 	x.gqlgen.SetParserTokenLimit(settings.Limits.Tokens)
@@ -226,7 +226,7 @@ func (x *Executor) classify(operation *graphql.OperationContext, list gqlerror.L
 		}
 		if !x.settings.Introspection && code != models.CodeOperationResolution && code != models.CodeParseFailed {
 			// What gqlparser says names fields and types that the caller did not.
-			err.Message = "the document or its variables do not fit the schema"
+			err.Message = unfit
 		}
 		err.Extensions = map[string]any{"code": string(code)}
 	}

@@ -193,13 +193,33 @@ func badRequest(format string, args ...any) error {
 	return models.Errorf(models.CodeBadRequest, format, args...)
 }
 
-// params are the parameters of a request, as the specification names them.
+// params are the parameters of a request.
 type params struct {
-	Query         *string         `json:"query"`
-	OperationName *string         `json:"operationName"`
-	DocumentID    *string         `json:"documentId"`
-	Variables     json.RawMessage `json:"variables"`
-	Extensions    json.RawMessage `json:"extensions"`
+	query, operationName, documentID *string
+	variables, extensions            json.RawMessage
+}
+
+// UnmarshalJSON reads the names exactly as the specification has them. encoding/json
+// by itself takes Variables for variables, and the last one of both.
+func (p *params) UnmarshalJSON(data []byte) error {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(data, &members); err != nil {
+		return err
+	}
+	for name, target := range p.texts() {
+		if raw, ok := members[name]; ok {
+			if err := json.Unmarshal(raw, target); err != nil {
+				return err
+			}
+		}
+	}
+	p.variables, p.extensions = members["variables"], members["extensions"]
+	return nil
+}
+
+// texts gives the parameters that are texts by their names.
+func (p *params) texts() map[string]**string {
+	return map[string]**string{"query": &p.query, "operationName": &p.operationName, "documentId": &p.documentID}
 }
 
 func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) (Request, error) {
@@ -264,12 +284,12 @@ func readURL(r *http.Request) (Request, error) {
 		}
 	}
 	var p params
-	for name, target := range map[string]**string{"query": &p.Query, "operationName": &p.OperationName, "documentId": &p.DocumentID} {
+	for name, target := range p.texts() {
 		if values.Has(name) {
 			*target = new(values.Get(name))
 		}
 	}
-	for name, target := range map[string]*json.RawMessage{"variables": &p.Variables, "extensions": &p.Extensions} {
+	for name, target := range map[string]*json.RawMessage{"variables": &p.variables, "extensions": &p.extensions} {
 		if value := values.Get(name); value != "" {
 			*target = json.RawMessage(value)
 		}
@@ -278,21 +298,21 @@ func readURL(r *http.Request) (Request, error) {
 }
 
 func (p params) request() (Request, error) {
-	variables, err := object("variables", p.Variables)
+	variables, err := object("variables", p.variables)
 	if err != nil {
 		return Request{}, err
 	}
-	extensions, err := object("extensions", p.Extensions)
+	extensions, err := object("extensions", p.extensions)
 	if err != nil {
 		return Request{}, err
 	}
 	hash, err := persistedQuery(extensions)
 	return Request{
-		Query:         text(p.Query),
-		OperationName: text(p.OperationName),
+		Query:         text(p.query),
+		OperationName: text(p.operationName),
 		Variables:     variables,
 		Hash:          hash,
-		DocumentID:    text(p.DocumentID),
+		DocumentID:    text(p.documentID),
 	}, err
 }
 
@@ -317,7 +337,33 @@ func object(name string, raw json.RawMessage) (map[string]any, error) {
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return nil, badRequest("%s must be a JSON object and nothing else", name)
 	}
+	if nests(value, maxNesting) {
+		return nil, models.Errorf(models.CodeBadUserInput, "%s nest too deep: at most %d levels are allowed", name, maxNesting)
+	}
 	return value, nil
+}
+
+// maxNesting is more than twice what the deepest filter needs. gqlgen takes time that
+// grows with the square of the levels.
+const maxNesting = 32
+
+// nests reports whether a JSON value has more levels of objects and lists than these.
+func nests(value any, levels int) bool {
+	switch value := value.(type) {
+	case map[string]any:
+		for _, field := range value {
+			if levels == 0 || nests(field, levels-1) {
+				return true
+			}
+		}
+	case []any:
+		for _, element := range value {
+			if levels == 0 || nests(element, levels-1) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // negotiate picks the media type of the answer: the one that the client likes

@@ -112,6 +112,10 @@ func TestHTTP(t *testing.T) {
 		{"two values", "POST", "", good + good, nil, 400, plain, "BAD_REQUEST"},
 		{"a batch", "POST", "", "[" + good + "]", nil, 400, plain, "batching is not supported"},
 		{"query of another type", "POST", "", `{"query":{"a":1}}`, nil, 400, plain, "BAD_REQUEST"},
+		{"variables that nest deep", "POST", "", `{"query":"{ viewer { subject } }","variables":{"f":` + strings.Repeat(`{"and":`, 32) + "1" + strings.Repeat("}", 32) + "}}", nil, 400, plain, "at most 32 levels are allowed"},
+		{"variables that nest", "POST", "", `{"query":"{ viewer { subject } }","variables":{"f":` + strings.Repeat(`{"and":`, 31) + "1" + strings.Repeat("}", 31) + "}}", nil, 200, plain, `"data"`},
+		{"a name in capitals", "POST", "", `{"QUERY":"{ viewer { subject } }"}`, nil, 400, plain, "query"},
+		{"names alike", "POST", "", `{"query":"query ($n: Int) { customers(first: $n) { nodes { name } } }","variables":{"n":1},"Variables":{"n":0}}`, nil, 200, plain, `"nodes"`},
 		{"variables of another type", "POST", "", `{"query":"{ viewer { subject } }","variables":[1]}`, nil, 400, plain, "variables must be a JSON object"},
 		{"extensions of another type", "POST", "", `{"query":"{ viewer { subject } }","extensions":"x"}`, nil, 400, plain, "extensions must be a JSON object"},
 		{"not UTF-8", "POST", "", "{\"query\":\"{ viewer { subject } } # \xff\"}", nil, 400, plain, "not valid UTF-8"},
@@ -297,6 +301,18 @@ func TestIntrospectionOff(t *testing.T) {
 			if strings.Contains(got, hint) && !strings.Contains(query, hint) {
 				t.Errorf("%s: the answer names %q: %s", query, hint, got)
 			}
+		}
+	}
+	for query, variable := range map[string]string{ // these pass validation, and the resolvers' own reading refuses them
+		"query ($v: UserStatus) { customerByNumber(number: 1) { users(filter: {status: {eq: $v}}) { totalCount } } }": `"active"`,
+		"query ($v: UserOrder) { customerByNumber(number: 1) { users(orderBy: $v) { totalCount } } }":                 `{"field": "name"}`,
+		"query ($v: Int) { customerByNumber(number: 1) { users(page: {size: $v}) { totalCount } } }":                  "null",
+		"query ($v: ID!) { customer(id: $v) { id } }":                                                                 "5",
+		"{ customerByNumber(number: 1) { users(filter: {createdAt: {gt: 5}}) { totalCount } } }":                      "0",
+	} {
+		_, got := send(t, "POST", target, `{"query":"`+query+`","variables":{"v":`+variable+`}}`)
+		if !strings.Contains(got, "the document or its variables do not fit the schema") {
+			t.Errorf("%s with %s: %s", query, variable, got)
 		}
 	}
 	if _, got := send(t, "POST", target, `{"query":"{ viewer { __typename subject } }"}`); !strings.Contains(got, `"__typename":"Viewer"`) {

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"math"
+	"reflect"
 
 	"github.com/vektah/gqlparser/v2/ast"
 
@@ -34,6 +35,8 @@ const introspectionDepth = 20
 // The prices that are not 1. docs/graphql.md lists them for callers.
 const (
 	countCost       = 10 // totalCount and totalPages read every matching row
+	valueCost       = 10 // bytes of an argument's text that cost as much as a field
+	freeValues      = 10 // of what a field's arguments cost, so that a usual filter costs nothing
 	authoritiesSize = 5  // a user has a handful of authorities
 	subrolesSize    = 10 // a customer has a dozen subroles at most
 )
@@ -51,12 +54,14 @@ type weight struct {
 type weigher struct {
 	variables map[string]any
 	fragments map[string]weight
+	// values are what variables cost each time that they are used.
+	values map[string]int
 }
 
 // check refuses an operation that asks for more than the limits allow.
 // gqlgen's own complexity walk is not used, for it has no such memo.
 func (l Limits) check(operation *ast.OperationDefinition, variables map[string]any) (cost int, err error) {
-	w := weigher{variables, map[string]weight{}}
+	w := weigher{variables, map[string]weight{}, map[string]int{}}
 	var data, introspection ast.SelectionSet
 	for _, selection := range operation.SelectionSet {
 		if field, ok := selection.(*ast.Field); ok && (field.Name == "__schema" || field.Name == "__type") {
@@ -132,7 +137,52 @@ func (w *weigher) field(field *ast.Field) weight {
 	default:
 		total.cost = add(1, children.cost)
 	}
+	values := 0
+	for _, argument := range field.Arguments {
+		values = add(values, w.value(argument.Value))
+	}
+	total.cost = add(total.cost, max(0, values-freeValues))
 	return total
+}
+
+// value gives what reading an argument costs: it is read anew for each alias and for
+// each record of a list, and 60 KB of the worst text take a tenth of a second.
+func (w *weigher) value(value *ast.Value) int {
+	switch value.Kind {
+	case ast.Variable:
+		cost, ok := w.values[value.Raw]
+		if !ok {
+			cost = size(reflect.ValueOf(w.variables[value.Raw]))
+			w.values[value.Raw] = cost
+		}
+		return cost
+	case ast.ListValue, ast.ObjectValue:
+		cost := 0
+		for _, child := range value.Children {
+			cost = add(cost, add(1, w.value(child.Value)))
+		}
+		return cost
+	}
+	return len(value.Raw) / valueCost
+}
+
+// size is what reading the value of a variable costs.
+func size(value reflect.Value) (cost int) {
+	switch value.Kind() {
+	case reflect.Interface:
+		return size(value.Elem())
+	case reflect.Map:
+		for _, field := range value.Seq2() {
+			cost = add(cost, add(1, size(field)))
+		}
+	case reflect.Slice:
+		for i := range value.Len() {
+			cost = add(cost, add(1, size(value.Index(i))))
+		}
+	case reflect.String:
+		cost = value.Len() / valueCost
+	}
+	return cost
 }
 
 // pageSize reads the size of a page from the arguments. A value that the

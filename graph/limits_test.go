@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -97,6 +98,39 @@ func refuseAll(t *testing.T, introspection bool) {
 		data, err := json.Marshal(response.Errors)
 		if err != nil || len(data) > 64<<10 {
 			t.Errorf("%s: the refusal has %d bytes, %v", name, len(data), err)
+		}
+	}
+}
+
+// Values take time for each alias and each record that they are read for, whatever is
+// selected, so they are priced as well, and a usual filter is free.
+func TestValuesCost(t *testing.T) {
+	executor := newExecutor(dbtest.Open(t, db.SQLite))
+	wide := map[string]any{"and": slices.Repeat([]any{map[string]any{}}, 9_000)}
+	long := map[string]any{"search": strings.Repeat("ﷺ", 10_000)}
+	literal := fmt.Sprintf("{search: %q}", strings.Repeat("x", 50_000))
+	for name, test := range map[string]struct {
+		query  string
+		filter any
+		code   string
+		cost   int
+	}{
+		"a usual filter":        {"query ($f: UserFilter) { customerByNumber(number: 1) { users(filter: $f) { __typename } } }", map[string]any{"search": "ayse yilmaz", "status": map[string]any{"in": []any{"ACTIVE", "INVITED"}}}, "", 3},
+		"a usual one, literal":  {`{ customerByNumber(number: 1) { users(filter: {search: "ayse yilmaz", status: {in: [ACTIVE, INVITED]}}) { __typename } } }`, nil, "", 3},
+		"one that is not given": {"query ($f: UserFilter) { customerByNumber(number: 1) { users(filter: $f) { __typename } } }", nil, "", 3},
+		"a hundred ids":         {"query ($f: UserFilter) { customerByNumber(number: 1) { users(filter: $f) { __typename } } }", map[string]any{"id": map[string]any{"in": slices.Repeat([]any{acme}, 100)}}, "", 3 + 392},
+		"wide, used twice":      {"query ($f: UserFilter) { customerByNumber(number: 1) { " + numbered("a%d: users(filter: $f) { __typename } ", 2) + "} }", wide, "COMPLEXITY_LIMIT_EXCEEDED", 0},
+		"long, used four times": {"query ($f: UserFilter) { customerByNumber(number: 1) { " + numbered("a%d: users(filter: $f) { __typename } ", 4) + "} }", long, "COMPLEXITY_LIMIT_EXCEEDED", 0},
+		"long, for each record": {"query ($f: UserFilter) { customerByNumber(number: 1) { users(first: 5) { nodes { customer { users(filter: $f) { __typename } } } } } }", long, "COMPLEXITY_LIMIT_EXCEEDED", 0},
+		"long, literal":         {"{ customerByNumber(number: 1) { " + numbered("a%d: users(filter: "+literal+") { __typename } ", 3) + "} }", nil, "COMPLEXITY_LIMIT_EXCEEDED", 0},
+	} {
+		response := executor.Execute(as(t, "admin"), graph.Request{Query: test.query, Variables: map[string]any{"f": test.filter}})
+		var code any = ""
+		if len(response.Errors) > 0 {
+			code = response.Errors[0].Extensions["code"]
+		}
+		if code != test.code || test.cost != 0 && response.Cost != test.cost {
+			t.Errorf("%s: costs %d, want %d; code %q, want %q", name, response.Cost, test.cost, code, test.code)
 		}
 	}
 }
