@@ -12,6 +12,7 @@ import (
 
 	"roster/db"
 	"roster/graph"
+	"roster/rest"
 )
 
 // commandLine is the one table of commands, flags, environment variables and
@@ -96,14 +97,14 @@ func (s *serverSettings) validate() error {
 		errs = append(errs, fmt.Errorf("--drain-delay is %s; it must not be less than 0", s.DrainDelay))
 	}
 	for _, setting := range []struct {
-		name  string
-		value int
+		name         string
+		value, least int
 	}{
-		{"--max-connections", s.MaxConnections}, {"--max-body", int(s.MaxBody)}, {"--max-tokens", s.MaxTokens}, {"--max-depth", s.MaxDepth},
-		{"--max-selections", s.MaxSelections}, {"--max-cost", s.MaxCost},
+		{"--max-connections", s.MaxConnections, 1}, {"--max-body", int(s.MaxBody), 1}, {"--max-tokens", s.MaxTokens, rest.DocumentTokens},
+		{"--max-depth", s.MaxDepth, 1}, {"--max-selections", s.MaxSelections, 1}, {"--max-cost", s.MaxCost, 1},
 	} {
-		if setting.value < 1 {
-			errs = append(errs, fmt.Errorf("%s is %d; it must be at least 1", setting.name, setting.value))
+		if setting.value < setting.least {
+			errs = append(errs, fmt.Errorf("%s is %d; it must be at least %d", setting.name, setting.value, setting.least))
 		}
 	}
 	return errors.Join(errs...)

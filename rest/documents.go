@@ -30,6 +30,10 @@ var (
 	testiniumCustomerDocument = document("testinium_customer")
 )
 
+// DocumentTokens is more than the tokens of any stored document. The executor must
+// allow that many.
+const DocumentTokens = 200
+
 // document reads a stored document. The files are compiled in, so one that is
 // missing is a mistake in this package, which shows at the first start.
 func document(name string) string {

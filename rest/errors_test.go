@@ -15,6 +15,7 @@ import (
 	"github.com/vektah/gqlparser/v2"
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
+	"github.com/vektah/gqlparser/v2/parser"
 	"github.com/vektah/gqlparser/v2/validator/rules"
 
 	"roster/graph"
@@ -139,6 +140,9 @@ func TestDocumentsFitTheSchema(t *testing.T) {
 	}
 	for _, document := range rest.Documents() {
 		if _, err := gqlparser.LoadQueryWithRules(schema, document, rules.NewDefaultRules()); err != nil {
+			t.Errorf("%v in\n%s", err, document)
+		}
+		if _, err := parser.ParseQueryWithTokenLimit(&ast.Source{Input: document}, rest.DocumentTokens); err != nil {
 			t.Errorf("%v in\n%s", err, document)
 		}
 	}

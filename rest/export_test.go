@@ -22,5 +22,5 @@ func WorthParameterNames() []string { return worthParameterNames() }
 
 // Documents are the stored documents.
 func Documents() []string {
-	return []string{worthUsersDocument, worthUserDocument, testiniumUsersDocument, testiniumCustomerDocument}
+	return []string{worthUsersDocument, worthUserDocument, worthSubrolesDocument, testiniumUsersDocument, testiniumCustomerDocument}
 }

@@ -178,6 +178,9 @@ func subroleText(field func(subroleRecord) string) parameter {
 		q.subroles = append(q.subroles, func(s subroleRecord) bool {
 			return slices.Contains(wanted, models.Fold(field(s)))
 		})
+		if len(q.subroles) == 1 {
+			q.size++ // all of them become one condition
+		}
 		return err
 	}
 }
