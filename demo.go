@@ -100,28 +100,26 @@ func (c *demoCommand) Run(ctx context.Context, p *process) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 
+	if c.RowLevelSecurity {
+		return errors.New("--row-level-security needs a database with policies and a role that does not own the tables; the demo has neither")
+	}
 	if c.DatabaseURL == "" {
-		folder, err := os.MkdirTemp("", "roster-demo-")
-		if err != nil {
-			return err
+		folder, failure := os.MkdirTemp("", "roster-demo-")
+		if failure != nil {
+			return failure
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
 		c.DatabaseURL = "sqlite:" + filepath.Join(folder, "roster.db")
 	}
-	options := c.database(false)
-	options.Create = true
-	database, err := db.Open(ctx, c.DatabaseURL, options)
+	customers, err := c.fill(ctx)
+	if err != nil {
+		return err
+	}
+	database, err := db.Open(ctx, c.DatabaseURL, c.database(true))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, database.Close()) }()
-	if _, err := database.Migrate(ctx); err != nil {
-		return err
-	}
-	customers, err := database.FillDemo(ctx, c.Users)
-	if err != nil {
-		return err
-	}
 
 	secret := []byte(rand.Text() + rand.Text())
 	// A line for every request would push what is to be pasted off the screen.
@@ -152,6 +150,19 @@ func (c *demoCommand) Run(ctx context.Context, p *process) (err error) {
 		return err
 	}
 	return server.serve(ctx, listener)
+}
+
+// fill makes the tables and fills them, which may take longer than a request.
+func (c *demoCommand) fill(ctx context.Context) (customers []models.Customer, err error) {
+	database, err := db.Open(ctx, c.DatabaseURL, db.Options{Create: true})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, database.Close()) }()
+	if _, err := database.Migrate(ctx); err != nil {
+		return nil, err
+	}
+	return database.FillDemo(ctx, c.Users)
 }
 
 // maxDemoUsers keeps the demo a demo.

@@ -22,15 +22,20 @@ func (s *tokenSettings) issuers() ([]auth.Issuer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--jwt-public-key-file: %w", err)
 	}
-	return []auth.Issuer{{
+	issuer := s.issuer()
+	issuer.PublicKeyPEM, issuer.JWKSURL = pem, s.JWKSURL
+	return []auth.Issuer{issuer}, nil
+}
+
+// issuer gives the issuer that signs with the shared key, if there is one.
+func (s *secretSettings) issuer() auth.Issuer {
+	return auth.Issuer{
 		Name:             s.Issuer,
 		Audience:         s.Audience,
 		Secret:           []byte(s.Secret),
-		PublicKeyPEM:     pem,
-		JWKSURL:          s.JWKSURL,
 		CustomerClaim:    s.CustomerClaim,
 		AuthoritiesClaim: s.AuthoritiesClaim,
-	}}, nil
+	}
 }
 
 // issuerEntry is an issuer in a file. Its fields are called like the flags.

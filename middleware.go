@@ -5,11 +5,13 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -258,16 +260,40 @@ func (s *server) recover(refuse refuse) func(http.Handler) http.Handler {
 // refuse answers a request with an error, in the form of the API that it is for.
 type refuse = func(w http.ResponseWriter, r *http.Request, err error)
 
-// unread refuses requests whose body nobody has read. net/http reads it before it
-// sends the answer, so that the connection can be used again, and would wait for
-// a slow one as long as a request may take to arrive.
+// unread refuses requests whose body nobody has read. net/http would read it before
+// it sends the answer, so that the connection can be used again, and wait for a slow
+// one as long as a request may take to arrive.
 func unread(refuse refuse) refuse {
 	return func(w http.ResponseWriter, r *http.Request, err error) {
 		if r.Body != http.NoBody {
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyOnItsWay)) // a writer of tests has no deadlines
+			// Who expects to be asked for the body is not, and HTTP/2 has streams to end.
+			if r.ProtoMajor < 2 && r.Header.Get("Expect") == "" {
+				if _, unread := io.Copy(io.Discard, io.LimitReader(r.Body, maxUnread)); unread != nil {
+					closePatiently(w)
+				}
+			}
 		}
 		refuse(w, r, err)
 	}
+}
+
+// maxUnread is how much of a body is read for the sake of the connection, which is
+// what net/http itself reads.
+const maxUnread = 256 << 10
+
+// closePatiently has net/http close the connection after the answer as it does when a
+// body is too large, which is to wait for half a second. What of the body arrives after
+// a connection was closed resets it, and the client may never see the answer.
+func closePatiently(w http.ResponseWriter) {
+	for {
+		outer, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			break
+		}
+		w = outer.Unwrap()
+	}
+	_, _ = http.MaxBytesReader(w, io.NopCloser(strings.NewReader("more")), 0).Read(make([]byte, 1))
 }
 
 // bodyOnItsWay is how long a body that nobody reads may take to arrive.

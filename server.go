@@ -120,7 +120,9 @@ func (s *server) routes() http.Handler {
 	mux := http.NewServeMux()
 	limited := s.limitTime(s.identifyCaller(graphQL.Refuse)(admitted))
 	mux.Handle("/graphql", s.admission.door(graphQL.Refuse)(rest.Compress(s.recover(graphQL.Refuse)(limited))))
-	mux.Handle("GET /schema.graphqls", graph.SchemaHandler())
+	if s.settings.Introspection {
+		mux.Handle("GET /schema.graphqls", graph.SchemaHandler())
+	}
 	mux.Handle("/openapi.json", rest.OpenAPI())
 	mux.Handle("/docs/", rest.Docs())
 	mux.HandleFunc("GET /healthz", s.healthz)

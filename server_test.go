@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -453,7 +454,6 @@ func TestPublicRoutes(t *testing.T) {
 	}
 }
 
-// The switches of the operator do what they say.
 // Scripts of other origins get nothing unless the operator names theirs.
 func TestNoOriginsByDefault(t *testing.T) {
 	facts := startDemo(t, "--users", "1")
@@ -469,13 +469,17 @@ func TestNoOriginsByDefault(t *testing.T) {
 	}
 }
 
+// The switches of the operator do what they say.
 func TestSwitches(t *testing.T) {
-	facts := startDemo(t, "--users", "10", "--no-graphiql", "--no-introspection", "--legacy-credentials", "--cors-origin", "https://app.example", "--legacy-deprecated-since", "2026-12-31")
+	facts := startDemo(t, "--users", "10", "--no-graphiql", "--no-introspection", "--legacy-credentials", "--cors-origin", "https://other.example:8443, https://app.example", "--legacy-deprecated-since", "2026-12-31")
 	if status, _, _ := ask(t, "GET", facts.GraphiQL, "", ""); status != 404 {
 		t.Errorf("GraphiQL is there: %d", status)
 	}
 	if _, _, body := ask(t, "POST", facts.GraphQL, facts.Tokens.Admin, `{"query":"{ __schema { types { name } } }"}`); !strings.Contains(body, "INTROSPECTION_DISABLED") {
 		t.Errorf("introspection: %s", body)
+	}
+	if status, _, body := ask(t, "GET", facts.URL+"/schema.graphqls", "", ""); status != 404 {
+		t.Errorf("the schema is served: %d %s", status, body)
 	}
 	_, header, body := ask(t, "GET", facts.Testinium, facts.Tokens.CompanyAdmin, "", "current-company-id", "3393", "Origin", "https://app.example")
 	if !strings.Contains(body, "afbe7d859ad86b5149f75077c52035e3") {
@@ -499,6 +503,63 @@ func TestDemoCleansUp(t *testing.T) {
 	left, err := os.ReadDir(os.Getenv("TMPDIR"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// The demo says what it cannot do.
+func TestDemoRefuses(t *testing.T) {
+	if _, _, err := command(t, nil, "demo", "--row-level-security"); err == nil || !strings.HasPrefix(err.Error(), "--row-level-security needs") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A token is good for the server of the same settings, wherever its claims stand.
+func TestTokenHasTheClaimsOfTheSettings(t *testing.T) {
+	env := map[string]string{
+		"DATABASE_URL":      "sqlite:" + filepath.Join(t.TempDir(), "r.db"),
+		"ROSTER_JWT_SECRET": strings.Repeat("k", 32), "ROSTER_JWT_ISSUER": "i", "ROSTER_JWT_AUDIENCE": "a",
+		"ROSTER_JWT_CUSTOMER_CLAIM": "org.customer", "ROSTER_JWT_AUTHORITIES_CLAIM": "realm_access.roles",
+	}
+	for _, args := range [][]string{{"migrate"}, {"import", "--from", "testinium", "db/demo/testinium.json"}} {
+		if _, _, err := command(t, env, args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	token, _, err := command(t, env, "token", "--sub", "me", "--customer", "3393", "--authority", "ROLE_COMPANY_ADMIN")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `{"data":{"viewer":{"authorities":["ROLE_COMPANY_ADMIN"]},"customerByNumber":{"number":3393}}}`
+	if _, _, got := ask(t, "POST", startServer(t, env)+"/graphql", strings.TrimSpace(token), `{"query":"{ viewer { authorities } customerByNumber(number: 3393) { number } }"}`); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// A refusal reaches a client that is still sending its body, which is not cut off.
+func TestRefusalsReachSlowSenders(t *testing.T) {
+	facts := startDemo(t, "--users", "1")
+	connection, err := net.Dial("tcp", strings.TrimPrefix(facts.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close()
+	const pieces, piece = 20, 1_000
+	send := func(format string, args ...any) {
+		if _, err := fmt.Fprintf(connection, format, args...); err != nil {
+			t.Fatal("the connection was cut: ", err)
+		}
+	}
+	send("POST /graphql HTTP/1.1\r\nHost: roster\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", pieces*piece)
+	response, err := http.ReadResponse(bufio.NewReader(connection), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if _, err := io.Copy(io.Discard, response.Body); err != nil || response.StatusCode != 401 || !response.Close {
+		t.Errorf("%s, %v, %v", response.Status, response.Header, err)
+	}
+	for range pieces {
+		send("%s", strings.Repeat(" ", piece))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -36,16 +37,17 @@ type secretSettings struct {
 	Secret   string `name:"jwt-secret" env:"ROSTER_JWT_SECRET" placeholder:"KEY" help:"Key of tokens signed with HS256, HS384 or HS512; 32 bytes or more."`
 	Issuer   string `name:"jwt-issuer" env:"ROSTER_JWT_ISSUER" placeholder:"NAME" help:"The iss that a token must have. Required."`
 	Audience string `name:"jwt-audience" env:"ROSTER_JWT_AUDIENCE" placeholder:"NAME" help:"The aud that a token must have. Required."`
+
+	CustomerClaim    string `name:"jwt-customer-claim" env:"ROSTER_JWT_CUSTOMER_CLAIM" default:"customer_id" placeholder:"PATH" help:"Dotted path of the claim that names the caller's customers."`
+	AuthoritiesClaim string `name:"jwt-authorities-claim" env:"ROSTER_JWT_AUTHORITIES_CLAIM" default:"authorities" placeholder:"PATH" help:"Dotted path of the claim that lists the caller's authorities."`
 }
 
 // tokenSettings say which tokens are accepted.
 type tokenSettings struct {
-	secretSettings   `embed:""`
-	PublicKeyFile    string `name:"jwt-public-key-file" env:"ROSTER_JWT_PUBLIC_KEY_FILE" placeholder:"FILE" help:"PEM file with the public key of tokens: RSA (2048 bits or more), EC or Ed25519."`
-	JWKSURL          string `name:"jwt-jwks-url" env:"ROSTER_JWT_JWKS_URL" placeholder:"URL" help:"Address of a JSON Web Key Set with the public keys of tokens."`
-	CustomerClaim    string `name:"jwt-customer-claim" env:"ROSTER_JWT_CUSTOMER_CLAIM" default:"customer_id" placeholder:"PATH" help:"Dotted path of the claim that names the caller's customers."`
-	AuthoritiesClaim string `name:"jwt-authorities-claim" env:"ROSTER_JWT_AUTHORITIES_CLAIM" default:"authorities" placeholder:"PATH" help:"Dotted path of the claim that lists the caller's authorities."`
-	IssuersFile      string `name:"jwt-issuers" env:"ROSTER_JWT_ISSUERS" placeholder:"FILE" help:"JSON file with several issuers, each with a key and an audience of its own, in place of the one that the other flags describe."`
+	secretSettings `embed:""`
+	PublicKeyFile  string `name:"jwt-public-key-file" env:"ROSTER_JWT_PUBLIC_KEY_FILE" placeholder:"FILE" help:"PEM file with the public key of tokens: RSA (2048 bits or more), EC or Ed25519."`
+	JWKSURL        string `name:"jwt-jwks-url" env:"ROSTER_JWT_JWKS_URL" placeholder:"URL" help:"Address of a JSON Web Key Set with the public keys of tokens."`
+	IssuersFile    string `name:"jwt-issuers" env:"ROSTER_JWT_ISSUERS" placeholder:"FILE" help:"JSON file with several issuers, each with a key and an audience of its own, in place of the one that the other flags describe."`
 }
 
 // serverSettings are what every server has, the demo included.
@@ -84,14 +86,23 @@ func (s *serverSettings) validate() error {
 			errs = append(errs, fmt.Errorf("%s is %s; it must be more than 0", setting.name, setting.value))
 		}
 	}
-	if !(s.RateLimit >= 0 && s.RateLimit <= maxRate) { // NaN is not allowed either
-		errs = append(errs, fmt.Errorf("--rate-limit is %v; it must be between 0 and %v", s.RateLimit, maxRate))
+	if !(s.RateLimit == 0 || s.RateLimit >= minRate && s.RateLimit <= maxRate) { // NaN is not allowed either
+		errs = append(errs, fmt.Errorf("--rate-limit is %v; it must be 0, or between %v and %v", s.RateLimit, minRate, maxRate))
 	}
 	if s.RateBurst < 0 || s.RateBurst > 0 && s.RateLimit == 0 {
 		errs = append(errs, fmt.Errorf("--rate-burst is %d; it must not be less than 0, and means something with --rate-limit only", s.RateBurst))
 	}
-	if s.MaxConcurrent < 0 {
-		errs = append(errs, fmt.Errorf("--max-concurrent is %d; it must be at least 1, or 0 for what suits the machine", s.MaxConcurrent))
+	if s.MaxConcurrent < 0 || s.MaxConcurrent > maxPlaces {
+		errs = append(errs, fmt.Errorf("--max-concurrent is %d; it must be between 1 and %d, or 0 for what suits the machine", s.MaxConcurrent, maxPlaces))
+	}
+	if s.MaxBody < 1 || s.MaxBody > largestBody {
+		errs = append(errs, fmt.Errorf("--max-body is %d; it must be between 1 and %d", s.MaxBody, largestBody))
+	}
+	for i, origin := range s.CORSOrigins {
+		s.CORSOrigins[i] = strings.TrimSpace(origin)
+		if !isOrigin(s.CORSOrigins[i]) {
+			errs = append(errs, fmt.Errorf("--cors-origin is %q; it must be * or an origin such as https://app.example.com, without a path", origin))
+		}
 	}
 	if s.DrainDelay < 0 {
 		errs = append(errs, fmt.Errorf("--drain-delay is %s; it must not be less than 0", s.DrainDelay))
@@ -100,7 +111,7 @@ func (s *serverSettings) validate() error {
 		name         string
 		value, least int
 	}{
-		{"--max-connections", s.MaxConnections, 1}, {"--max-body", int(s.MaxBody), 1}, {"--max-tokens", s.MaxTokens, rest.DocumentTokens},
+		{"--max-connections", s.MaxConnections, 1}, {"--max-tokens", s.MaxTokens, rest.DocumentTokens},
 		{"--max-depth", s.MaxDepth, 1}, {"--max-selections", s.MaxSelections, 1}, {"--max-cost", s.MaxCost, 1},
 	} {
 		if setting.value < setting.least {
@@ -110,8 +121,21 @@ func (s *serverSettings) validate() error {
 	return errors.Join(errs...)
 }
 
-// maxRate is more than any server can answer.
-const maxRate = 1e6
+// The bounds of settings that have any: more than a server can do, and less than its
+// arithmetic can take. The least rate is a request in a quarter of an hour.
+const (
+	minRate     = 1e-3
+	maxRate     = 1e6
+	maxPlaces   = 100_000
+	largestBody = 1 << 30
+)
+
+// isOrigin reports whether a browser could send this as an Origin (RFC 6454), or it
+// stands for all of them.
+func isOrigin(origin string) bool {
+	u, err := url.Parse(origin)
+	return origin == "*" || err == nil && u.Host != "" && origin == strings.ToLower(u.Scheme+"://"+u.Host)
+}
 
 func (s *serverSettings) graph() (graph.Settings, error) {
 	settings := graph.Settings{

@@ -27,7 +27,7 @@ func (c *tokenCommand) Run(ctx context.Context, p *process) error {
 		return fmt.Errorf("--ttl is %s; it must be more than 0", c.TTL)
 	}
 	// What a server would not start with cannot sign a token either.
-	issuer := auth.Issuer{Name: c.Issuer, Audience: c.Audience, Secret: []byte(c.Secret)}
+	issuer := c.issuer()
 	if _, err := auth.NewVerifier(ctx, slog.New(slog.DiscardHandler), issuer); err != nil {
 		return err
 	}
@@ -37,7 +37,7 @@ func (c *tokenCommand) Run(ctx context.Context, p *process) error {
 			return err
 		}
 	}
-	token, err := auth.Sign([]byte(c.Secret), c.Issuer, c.Audience, caller)
+	token, err := issuer.Sign(caller)
 	if err != nil {
 		return err
 	}

@@ -253,7 +253,7 @@ func (p *Principal) addCustomer(value any) error {
 	number, err := strconv.ParseInt(digits, 10, 64)
 	// Only the plain form: 1e3, 1.0, +1 and 01 would be second names of a customer.
 	if err != nil || number < 1 || strconv.FormatInt(number, 10) != digits {
-		return fmt.Errorf("%s is neither a UUID nor a positive whole number", models.Quote(digits))
+		return errors.New("neither a UUID nor a positive whole number") // what it is may be personal
 	}
 	p.CustomerNumbers = appendNew(p.CustomerNumbers, number)
 	return nil

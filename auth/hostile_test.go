@@ -341,7 +341,9 @@ func call(v *auth.Verifier, authorization ...string) (got answer, reached bool) 
 	request := httptest.NewRequest(http.MethodGet, "/graphql", nil)
 	request.Header["Authorization"] = authorization
 	recorder := httptest.NewRecorder()
+	recorder.Header().Set("X-Request-Id", "the-request") // as the server does
 	handler.ServeHTTP(recorder, request)
+	recorder.Header().Del("X-Request-Id")
 	return answer{recorder.Code, recorder.Header(), recorder.Body.String()}, reached
 }
 
@@ -393,6 +395,9 @@ func TestHostileTokens(t *testing.T) {
 				t.Errorf("the answer differs from that to every other hostile token (-want +got):\n%s", diff)
 			}
 			logged := strings.ReplaceAll(log.take(), `\"`, `"`)
+			if !strings.Contains(logged, "requestId=the-request ") {
+				t.Errorf("the log does not tell which request this was:\n%s", logged)
+			}
 			if !strings.Contains(logged, tt.reason) {
 				t.Errorf("refused for another reason than %q:\n%s", tt.reason, logged)
 			}

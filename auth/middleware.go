@@ -65,7 +65,7 @@ func bearerToken(header http.Header) (string, error) {
 }
 
 func (v *Verifier) challenge(w http.ResponseWriter, r *http.Request, err error) {
-	reason := slog.Any("reason", errors.Unwrap(err))
+	reason := slog.Group("", "requestId", w.Header().Get("X-Request-Id"), "reason", errors.Unwrap(err))
 	switch {
 	case models.AsError(err).Code == models.CodeUnavailable:
 		w.Header().Set("Retry-After", retryAfter)

@@ -11,6 +11,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -103,6 +104,14 @@ func (deadConnectionError) Is(target error) bool { return target == driver.ErrBa
 func (e deadConnectionError) Unwrap() error { return e.error }
 
 func postgresConfig(databaseURL string, options Options) (*pgx.ConnConfig, error) {
+	// A password that is not escaped ends early, and the rest of it would be taken for
+	// the host, which errors name and the resolver is asked for.
+	place, _, _ := strings.Cut(databaseURL, "?")
+	_, place, _ = strings.Cut(place, "://")
+	authority, path, _ := strings.Cut(place, "/")
+	if strings.Count(authority, "@") > 1 || strings.ContainsAny(path, "@#") || strings.Contains(authority, "#") {
+		return nil, errors.New("the database URL is wrong: write @ as %40, / as %2F and # as %23 in a user name or password")
+	}
 	config, err := pgx.ParseConfig(databaseURL)
 	if err != nil {
 		return nil, fmt.Errorf("the database URL is wrong: %w", err)
