@@ -33,7 +33,7 @@ func (db *DB) count(ctx context.Context, scope models.Scope, number, table strin
 	if scope.Empty() {
 		return 0, nil
 	}
-	read, found := collect(func(n *int64) []any { return []any{n} })
+	read, found := collect(1, func(n *int64) []any { return []any{n} })
 	counting := selected("SELECT "+number+" FROM "+table, matching, "", read)
 	counting.replan = number != countedUsers
 	if err := db.run(ctx, scope, counting); err != nil {

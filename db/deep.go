@@ -41,7 +41,7 @@ func deepUsers(l listing, scope models.Scope, query models.UserQuery, statuses [
 	).Replace(strings.Replace(deepStatement, "{stretch}", stretch, 1))
 	args := append([]any{query.Window.Offset}, counts.args...)
 	args = append(append(args, l.matching.args...), l.matching.args...)
-	read, found := collect(l.columns.fields)
+	read, found := collect(query.Window.Size+1, l.columns.fields)
 	return &windowStatement[models.User]{&statement{text: text, args: args, read: read}, query.Window, found}
 }
 

@@ -29,7 +29,7 @@ func GuardedTables() []string { return guardedTables }
 // CountAll counts the rows of a table for a scope with a statement that has no
 // condition for the scope.
 func (db *DB) CountAll(ctx context.Context, scope models.Scope, table string) (int, error) {
-	read, found := collect(func(n *int64) []any { return []any{n} })
+	read, found := collect(1, func(n *int64) []any { return []any{n} })
 	if err := db.run(ctx, scope, &statement{text: "SELECT count(*) FROM " + table, read: read}); err != nil {
 		return 0, err
 	}

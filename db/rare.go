@@ -110,6 +110,6 @@ func probedUsers(l listing, w models.Window, probes []predicate) *windowStatemen
 	}
 	branch(matching, many)
 	text := "WITH " + strings.Join(found, ", ") + " SELECT * FROM (" + strings.Join(branches, " UNION ALL ") + ") AS u ORDER BY " + order
-	read, rows := collect(l.columns.fields)
+	read, rows := collect(w.Size+1, l.columns.fields)
 	return &windowStatement[models.User]{&statement{text: text, args: append(args, of...), read: read}, w, rows}
 }

@@ -129,20 +129,33 @@ func (db *DB) runAll(ctx context.Context, statements []*statement) error {
 }
 
 // collect gives a reader of rows into values whose fields dest names, and where
-// it puts them.
-func collect[T any](dest func(*T) []any) (read func(rows) error, found *[]*T) {
+// it puts them. It takes memory for the expected number of rows at once.
+func collect[T any](expected int, dest func(*T) []any) (read func(rows) error, found *[]*T) {
 	found = new([]*T)
 	return func(r rows) error {
 		*found = nil
 		var row T
+		kept := make([]T, 0, min(expected, mostKept))
 		fields := dest(&row)
 		for r.Next() {
 			if err := r.Scan(fields...); err != nil {
 				return err
 			}
-			value := row
-			*found = append(*found, &value)
+			*found = append(*found, keep(&kept, row))
 		}
 		return r.Err()
 	}, found
+}
+
+// mostKept is for how many values memory is taken at once at most.
+const mostKept = 64
+
+// keep puts a value into memory that is taken for several at once, and gives its
+// place there.
+func keep[T any](kept *[]T, value T) *T {
+	if n := cap(*kept); len(*kept) == n {
+		*kept = make([]T, 0, max(n, 8))
+	}
+	*kept = append(*kept, value)
+	return &(*kept)[len(*kept)-1]
 }

@@ -48,7 +48,7 @@ func (db *DB) CustomerAndUsers(ctx context.Context, scope models.Scope, query mo
 		page.Err = err
 		return nil, page, nil
 	}
-	readCustomers, customers := collect(customerFields)
+	readCustomers, customers := collect(1, customerFields)
 	customer := selected(selectCustomers, all(where("c.id = ?", query.CustomerID), scoped(scope, "c.id")), "", readCustomers)
 	err = db.run(ctx, scope, customer, users.statement)
 	if customer.err != nil {
@@ -274,7 +274,7 @@ func selected(text string, matching predicate, tail string, read func(rows) erro
 
 // find gives the rows that match.
 func find[T any](ctx context.Context, db *DB, scope models.Scope, text string, matching predicate, tail string, fields func(*T) []any) ([]*T, error) {
-	read, found := collect(fields)
+	read, found := collect(8, fields)
 	if err := db.run(ctx, scope, selected(text, matching, tail, read)); err != nil {
 		return nil, err
 	}
@@ -330,7 +330,7 @@ type windowStatement[T any] struct {
 func window[T any](text string, matching predicate, w models.Window, most string, columns []string, descending bool, after, before []any, fields func(*T) []any) *windowStatement[T] {
 	matching = all(matching, between(columns, descending, after, before))
 	tail := " ORDER BY " + ordered(columns, descending != w.Backward) + " LIMIT " + most
-	read, found := collect(fields)
+	read, found := collect(w.Size+1, fields)
 	s := selected(text, matching, tail, read)
 	if w.Offset > 0 {
 		s.text += " OFFSET ?"

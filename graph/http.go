@@ -199,27 +199,33 @@ type params struct {
 	variables, extensions            json.RawMessage
 }
 
-// UnmarshalJSON reads the names exactly as the specification has them. encoding/json
-// by itself takes Variables for variables, and the last one of both.
-func (p *params) UnmarshalJSON(data []byte) error {
+// readParams reads the parameters of a body, by their names exactly as the
+// specification has them: encoding/json would take Variables for variables, and the
+// last one of both.
+func readParams(body []byte) (p params, err error) {
 	var members map[string]json.RawMessage
-	if err := json.Unmarshal(data, &members); err != nil {
-		return err
+	if err := json.Unmarshal(body, &members); err != nil {
+		return p, err
 	}
-	for name, target := range p.texts() {
-		if raw, ok := members[name]; ok {
-			if err := json.Unmarshal(raw, target); err != nil {
-				return err
+	for _, text := range p.texts() {
+		if raw, ok := members[text.name]; ok {
+			if err := json.Unmarshal(raw, text.value); err != nil {
+				return p, err
 			}
 		}
 	}
 	p.variables, p.extensions = members["variables"], members["extensions"]
-	return nil
+	return p, nil
 }
 
-// texts gives the parameters that are texts by their names.
-func (p *params) texts() map[string]**string {
-	return map[string]**string{"query": &p.query, "operationName": &p.operationName, "documentId": &p.documentID}
+type textParam struct {
+	name  string
+	value **string
+}
+
+// texts gives the parameters that are texts.
+func (p *params) texts() [3]textParam {
+	return [...]textParam{{"query", &p.query}, {"operationName", &p.operationName}, {"documentId", &p.documentID}}
 }
 
 func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) (Request, error) {
@@ -248,8 +254,8 @@ func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) (Request, err
 	if bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("[")) {
 		return Request{}, badRequest("batching is not supported: the body must be one JSON object")
 	}
-	var p params
-	if err := json.Unmarshal(data, &p); err != nil {
+	p, err := readParams(data)
+	if err != nil {
 		return Request{}, badRequest("the body must be a JSON object with query, and optionally operationName (texts), variables and extensions (objects)")
 	}
 	return p.request()
@@ -284,9 +290,9 @@ func readURL(r *http.Request) (Request, error) {
 		}
 	}
 	var p params
-	for name, target := range p.texts() {
-		if values.Has(name) {
-			*target = new(values.Get(name))
+	for _, text := range p.texts() {
+		if values.Has(text.name) {
+			*text.value = new(values.Get(text.name))
 		}
 	}
 	for name, target := range map[string]*json.RawMessage{"variables": &p.variables, "extensions": &p.extensions} {

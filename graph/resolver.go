@@ -161,17 +161,24 @@ func (r *Resolver) authoritiesOf(ctx context.Context, users []*models.User) ([][
 // authoritiesKnown gives the authorities of users whose ids were read with them,
 // unless one is not known: it came after the customer was read.
 func authoritiesKnown(users []*models.User, known map[int64]*models.Authority) (lists [][]*models.Authority, ok bool) {
+	n := 0
+	for _, user := range users {
+		n += len(user.AuthorityIDs)
+	}
+	all := make([]*models.Authority, 0, n)
 	lists = make([][]*models.Authority, len(users))
 	for i, user := range users {
 		if user.AuthorityIDs == nil {
 			return nil, false
 		}
-		lists[i] = make([]*models.Authority, len(user.AuthorityIDs))
-		for j, id := range user.AuthorityIDs {
-			if lists[i][j] = known[id]; lists[i][j] == nil {
+		start := len(all)
+		for _, id := range user.AuthorityIDs {
+			if known[id] == nil {
 				return nil, false
 			}
+			all = append(all, known[id])
 		}
+		lists[i] = all[start:len(all):len(all)]
 	}
 	return lists, true
 }

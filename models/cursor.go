@@ -47,6 +47,9 @@ func (q UserQuery) Validate() error {
 // Seek gives the sort keys and the id at the window's cursors; nil where the
 // window has none. A cursor of another list is CodeBadUserInput.
 func (q UserQuery) Seek() (after, before []any, err error) {
+	if q.Window.After == "" && q.Window.Before == "" {
+		return nil, nil, nil
+	}
 	shape := append((&User{}).sortKeys(q.Order.Field), ID(""))
 	return q.Window.seek(q.list(), shape)
 }
