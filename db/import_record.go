@@ -156,12 +156,8 @@ func (r *record) asText(key string, raw json.RawMessage) (s string) {
 	if err := models.CheckText(s); err != nil {
 		r.fail(key, "cannot be kept: %w", err)
 	}
-	// Half a surrogate pair is read as U+FFFD without a word.
-	if lost := strings.Count(s, "\uFFFD"); lost > 0 {
-		written := bytes.Count(raw, []byte("\uFFFD")) + bytes.Count(bytes.ToLower(raw), []byte(`\ufffd`))
-		if lost > written {
-			r.fail(key, "holds an escape that is half a character")
-		}
+	if models.LoneSurrogate(raw) {
+		r.fail(key, "holds an escape that is half a character")
 	}
 	return s
 }

@@ -301,6 +301,7 @@ func TestImportRejects(t *testing.T) {
 		{"KeyTwice", db.SourceWorth, `{"id": "` + importUUID(2) + `", "id": "` + importUUID(2) + `"}`, `the key "id" is there twice`},
 		{"NotUTF8", db.SourceWorth, "{\"id\": \"\xff\"}", "the record is not valid UTF-8"},
 		{"HalfACharacter", db.SourceWorth, strings.Replace(encodeRecord(worthRecord(2, recordFields{"first_name": "QQ"})), "QQ", `\ud800`, 1), "first_name holds an escape that is half a character"},
+		{"HalfACharacterBesideABackslash", db.SourceWorth, strings.Replace(encodeRecord(worthRecord(2, recordFields{"first_name": "QQ"})), "QQ", `\ud800 \\ufffd`, 1), "first_name holds an escape that is half a character"},
 		{"NUL", db.SourceWorth, worthRecord(2, recordFields{"last_name": personalData + "\x00"}), "last_name cannot be kept: the text holds the character U+0000 at byte 19, which is not allowed"},
 		{"Missing", db.SourceWorth, withoutKey(worthRecord(2, nil), "email"), "email is missing"},
 		{"EmailNull", db.SourceWorth, worthRecord(2, recordFields{"email": nil}), "email is null"},
