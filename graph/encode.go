@@ -17,10 +17,10 @@ import (
 // This file is the fast path. A page of users is most of what a server writes, and
 // gqlgen takes about 4 microseconds and 6 to 8 allocations for every leaf of it. So
 // the users of a list, and the customer around it, are written by the functions below,
-// one for each field, that append to one buffer. What is selected is worked out once for the whole list, by
-// gqlgen's own rules for fragments, directives and aliases. Whatever is not known
-// here, and every error, is left to gqlgen; FuzzEncoding holds that the answers are
-// the same bytes.
+// one for each field, that append to one buffer. What is selected is worked out once
+// for the whole list, by gqlgen's own rules for fragments, directives and aliases.
+// Whatever is not known here, and every error, is left to gqlgen; FuzzEncoding holds
+// that the answers are the same bytes.
 
 // encoder has gqlgen write lists of users, and customers whose users were read along
 // with them, as this file encodes them.

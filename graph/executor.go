@@ -126,6 +126,9 @@ func (x *Executor) run(ctx context.Context, request Request) Response {
 			return x.refuse(ctx, models.Errorf(models.CodeBadUserInput, "%s: %s", name, err))
 		}
 	}
+	if models.LoneSurrogate([]byte(request.Query)) {
+		return x.refuse(ctx, errHalf("query"))
+	}
 	ctx = graphql.StartOperationTrace(ctx)
 	operation, listErr := x.prepare(ctx, request)
 	if len(listErr) > 0 {

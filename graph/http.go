@@ -251,6 +251,9 @@ func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) (Request, err
 	if !utf8.Valid(data) {
 		return Request{}, badRequest("the body is not valid UTF-8")
 	}
+	if models.LoneSurrogate(data) {
+		return Request{}, errHalf("the body")
+	}
 	if bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("[")) {
 		return Request{}, badRequest("batching is not supported: the body must be one JSON object")
 	}
@@ -343,10 +346,18 @@ func object(name string, raw json.RawMessage) (map[string]any, error) {
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return nil, badRequest("%s must be a JSON object and nothing else", name)
 	}
+	if models.LoneSurrogate(raw) {
+		return nil, errHalf(name)
+	}
 	if nests(value, maxNesting) {
 		return nil, models.Errorf(models.CodeBadUserInput, "%s nest too deep: at most %d levels are allowed", name, maxNesting)
 	}
 	return value, nil
+}
+
+// errHalf refuses a text that would be another one once it is read.
+func errHalf(where string) error {
+	return models.Errorf(models.CodeBadUserInput, "%s: an escape stands for half a character", where)
 }
 
 // maxNesting is more than twice what the deepest filter needs. gqlgen takes time that
