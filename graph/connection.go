@@ -137,7 +137,20 @@ func (r *Resolver) users(ctx context.Context, customer *models.Customer, args mo
 	c := newUserConnection(query)
 	return c, c.load(ctx,
 		func() ([]*models.User, bool, error) { return r.page(ctx, customer, query) },
-		func() (int, error) { return r.store.CountUsers(ctx, scope(ctx), customer.ID, filter) })
+		func() (int, error) {
+			if ahead := aheadOf(customer, query); ahead != nil && ahead.Total != nil {
+				return *ahead.Total, nil
+			}
+			return r.store.CountUsers(ctx, scope(ctx), customer.ID, filter)
+		})
+}
+
+// aheadOf gives what was read of a list along with the customer, or nil.
+func aheadOf(customer *models.Customer, query models.UserQuery) *models.UserPage {
+	if ahead := customer.Ahead; ahead != nil && reflect.DeepEqual(ahead.Query, query) {
+		return ahead
+	}
+	return nil
 }
 
 // newUserConnection gives a part of a list that is still to be read.
@@ -213,7 +226,7 @@ func fieldsSelected(ctx context.Context) models.UserFields {
 
 // page gives the users of a window, which may have been read with the customer.
 func (r *Resolver) page(ctx context.Context, customer *models.Customer, query models.UserQuery) (rows []*models.User, more bool, err error) {
-	if ahead := customer.Ahead; ahead != nil && reflect.DeepEqual(ahead.Query, query) {
+	if ahead := aheadOf(customer, query); ahead != nil {
 		return ahead.Rows, ahead.More, ahead.Err
 	}
 	rows, more, err = r.store.Users(ctx, scope(ctx), query)

@@ -181,12 +181,26 @@ func (s *selection) object(set ast.SelectionSet, typeName string, field func(gra
 
 // customer gives what writes a customer whose users were read along with it.
 func (s *selection) customer(set ast.SelectionSet, customer *models.Customer) (appendItem, bool) {
+	for _, f := range graphql.CollectFields(s.operation, set, []string{"Customer", "Node"}) {
+		if f.Name == "user" { // not known here: nothing is read for what is then thrown away
+			return nil, false
+		}
+	}
 	return s.object(set, "Customer", func(f graphql.CollectedField) (appendItem, bool) {
 		if leaf := customerLeaves[f.Name]; leaf != nil {
 			return func(b []byte, _ int) []byte { return leaf(b, customer) }, true
 		}
-		if f.Name == "users" {
+		switch f.Name {
+		case "users":
 			return s.connection(f.Selections, customer)
+		case "subroles":
+			subroles, ok := try(func() ([]*models.Subrole, error) { return s.resolver.store.Subroles(s.ctx, scope(s.ctx), customer.ID) })
+			if !ok {
+				return nil, false
+			}
+			item, ok := objects(s, f, "Subrole", subroleLeaves, subroles)
+			write := listOf(len(subroles), item)
+			return func(b []byte, _ int) []byte { return write(b) }, ok
 		}
 		return nil, false
 	})
@@ -198,14 +212,18 @@ func (s *selection) connection(set ast.SelectionSet, customer *models.Customer) 
 	query := customer.Ahead.Query
 	users := newUserConnection(query)
 	users.Nodes, users.more = customer.Ahead.Rows, customer.Ahead.More
-	counted := false
 	number := func(of func() int) (appendItem, bool) {
-		if !counted {
-			users.TotalCount, counted = try(func() (int, error) {
+		if customer.Ahead.Total == nil {
+			total, ok := try(func() (int, error) {
 				return s.resolver.store.CountUsers(s.ctx, scope(s.ctx), query.CustomerID, query.Filter)
 			})
+			if !ok {
+				return nil, false
+			}
+			customer.Ahead.Total = &total
 		}
-		return func(b []byte, _ int) []byte { return strconv.AppendInt(b, int64(of()), 10) }, counted
+		users.TotalCount = *customer.Ahead.Total
+		return func(b []byte, _ int) []byte { return strconv.AppendInt(b, int64(of()), 10) }, true
 	}
 	all := func(item appendItem, ok bool) (appendItem, bool) {
 		write := listOf(len(users.Nodes), item)

@@ -137,6 +137,8 @@ type UserPage struct {
 	More bool
 	// Err is why the rows could not be read; nil when they were.
 	Err error
+	// Total is the number of users on all pages; nil when they were not counted.
+	Total *int
 }
 
 // IsNode marks User as a Node of the GraphQL schema.
