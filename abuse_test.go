@@ -61,12 +61,15 @@ func hostile(facts demoFacts) map[string]func() *http.Request {
 		"huge URL": func() *http.Request {
 			return httptest.NewRequest("GET", facts.GraphQL+"?query="+strings.Repeat("x", 1<<20), nil)
 		},
-		"compressed bomb":                 post(gzipped(256<<20), "Content-Encoding", "gzip"),
-		"small compressed bomb":           post(gzipped(32<<20), "Content-Encoding", "gzip"),
-		"broken gzip":                     post(gzipped(1 << 20)[:500], "Content-Encoding", "gzip"),
-		"deep variables":                  variables(strings.Repeat("[", 30_000) + strings.Repeat("]", 30_000)),
-		"deep variables, never closed":    variables(strings.Repeat(`{"a":`, 12_000)),
-		"many variables":                  variables("[" + strings.Repeat("1,", 30_000) + "1]"),
+		"compressed bomb":              post(gzipped(256<<20), "Content-Encoding", "gzip"),
+		"small compressed bomb":        post(gzipped(32<<20), "Content-Encoding", "gzip"),
+		"broken gzip":                  post(gzipped(1 << 20)[:500], "Content-Encoding", "gzip"),
+		"deep variables":               variables(strings.Repeat("[", 30_000) + strings.Repeat("]", 30_000)),
+		"deep variables, never closed": variables(strings.Repeat(`{"a":`, 12_000)),
+		"many variables":               variables("[" + strings.Repeat("1,", 30_000) + "1]"),
+		"a deep filter for each alias": post(`{"query":"query ($f: UserFilter) { customers { nodes {` + times(16, " a%d: users(filter: $f) { __typename }") + ` } } }","variables":{"f":` +
+			strings.Repeat(`{"and":`, 6_000) + "{}" + strings.Repeat("}", 6_000) + "}}"),
+		"a long search for each record":   post(`{"query":"query ($s: String) { customers { nodes { users(filter: {search: $s}) { __typename } } } }","variables":{"s":"` + strings.Repeat("ﷺ", 20_000) + `"}}`),
 		"huge number":                     variables(strings.Repeat("9", 60_000)),
 		"deep document":                   document(strings.Repeat("{a", 20_000)),
 		"deep list in a document":         document("{ customer(id: " + strings.Repeat("[", 60_000) + ") { id } }"),
