@@ -267,20 +267,24 @@ func unread(refuse refuse) refuse {
 	return func(w http.ResponseWriter, r *http.Request, err error) {
 		if r.Body != http.NoBody {
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyOnItsWay)) // a writer of tests has no deadlines
-			// Who expects to be asked for the body is not, and HTTP/2 has streams to end.
-			if r.ProtoMajor < 2 && r.Header.Get("Expect") == "" {
-				if _, unread := io.Copy(io.Discard, io.LimitReader(r.Body, maxUnread)); unread != nil {
-					closePatiently(w)
-				}
+			if r.ProtoMajor < 2 && !arrives(r) {                                            // HTTP/2 has streams to end
+				closePatiently(w)
 			}
 		}
 		refuse(w, r, err)
 	}
 }
 
-// maxUnread is how much of a body is read for the sake of the connection, which is
-// what net/http itself reads.
-const maxUnread = 256 << 10
+// arrives reads a body and reports whether that was all of it. A client that expects
+// to be asked for its body is not asked.
+func arrives(r *http.Request) bool {
+	const most = 256 << 10 // which is what net/http itself would read
+	if r.Header.Get("Expect") != "" {
+		return false
+	}
+	_, err := io.CopyN(io.Discard, r.Body, most+1)
+	return errors.Is(err, io.EOF)
+}
 
 // closePatiently has net/http close the connection after the answer as it does when a
 // body is too large, which is to wait for half a second. What of the body arrives after

@@ -243,6 +243,7 @@ func TestMistakesInLimits(t *testing.T) {
 		{"--max-tokens=199", "--max-tokens is 199; it must be at least 200"},
 		{"--cors-origin=https://app.example/", `--cors-origin is "https://app.example/"; it must be * or an origin such as`},
 		{"--cors-origin=app.example", `--cors-origin is "app.example"`},
+		{"--cors-origin=https://app.example:443", `--cors-origin is "https://app.example:443"`},
 		{"--rate-burst=5", "--rate-burst is 5"},
 		{"--drain-delay=-1s", "--drain-delay is -1s"},
 		{"--tls-cert=cert.pem", "--tls-cert and --tls-key are needed both"},

@@ -471,7 +471,7 @@ func TestNoOriginsByDefault(t *testing.T) {
 
 // The switches of the operator do what they say.
 func TestSwitches(t *testing.T) {
-	facts := startDemo(t, "--users", "10", "--no-graphiql", "--no-introspection", "--legacy-credentials", "--cors-origin", "https://other.example:8443, https://app.example", "--legacy-deprecated-since", "2026-12-31")
+	facts := startDemo(t, "--users", "10", "--no-graphiql", "--no-introspection", "--legacy-credentials", "--cors-origin", "https://Other.example:8443, http://localhost:*,null, https://app.example", "--legacy-deprecated-since", "2026-12-31")
 	if status, _, _ := ask(t, "GET", facts.GraphiQL, "", ""); status != 404 {
 		t.Errorf("GraphiQL is there: %d", status)
 	}
@@ -538,28 +538,41 @@ func TestTokenHasTheClaimsOfTheSettings(t *testing.T) {
 // A refusal reaches a client that is still sending its body, which is not cut off.
 func TestRefusalsReachSlowSenders(t *testing.T) {
 	facts := startDemo(t, "--users", "1")
-	connection, err := net.Dial("tcp", strings.TrimPrefix(facts.URL, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer connection.Close()
 	const pieces, piece = 20, 1_000
-	send := func(format string, args ...any) {
-		if _, err := fmt.Fprintf(connection, format, args...); err != nil {
-			t.Fatal("the connection was cut: ", err)
-		}
-	}
-	send("POST /graphql HTTP/1.1\r\nHost: roster\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", pieces*piece)
-	response, err := http.ReadResponse(bufio.NewReader(connection), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	if _, err := io.Copy(io.Discard, response.Body); err != nil || response.StatusCode != 401 || !response.Close {
-		t.Errorf("%s, %v, %v", response.Status, response.Header, err)
-	}
-	for range pieces {
-		send("%s", strings.Repeat(" ", piece))
+	for name, test := range map[string]struct {
+		header string
+		first  int // bytes of the body that come with the header
+	}{
+		"nothing has arrived": {"", 0},
+		"a part has arrived":  {"", piece},
+		"much has arrived":    {"", 270 << 10},
+		"nobody was asked":    {"Expect: 100-continue\r\n", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			connection, err := net.Dial("tcp", strings.TrimPrefix(facts.URL, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer connection.Close()
+			send := func(format string, args ...any) {
+				if _, err := fmt.Fprintf(connection, format, args...); err != nil {
+					t.Fatal("the connection was cut: ", err)
+				}
+			}
+			send("POST /graphql HTTP/1.1\r\nHost: roster\r\nContent-Type: application/json\r\n%sContent-Length: %d\r\n\r\n%s",
+				test.header, test.first+pieces*piece, strings.Repeat(" ", test.first))
+			response, err := http.ReadResponse(bufio.NewReader(connection), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer response.Body.Close()
+			if _, err := io.Copy(io.Discard, response.Body); err != nil || response.StatusCode != 401 || !response.Close {
+				t.Errorf("%s, %v, %v", response.Status, response.Header, err)
+			}
+			for range pieces {
+				send("%s", strings.Repeat(" ", piece))
+			}
+		})
 	}
 }
 

@@ -101,7 +101,7 @@ func (s *serverSettings) validate() error {
 	for i, origin := range s.CORSOrigins {
 		s.CORSOrigins[i] = strings.TrimSpace(origin)
 		if !isOrigin(s.CORSOrigins[i]) {
-			errs = append(errs, fmt.Errorf("--cors-origin is %q; it must be * or an origin such as https://app.example.com, without a path", origin))
+			errs = append(errs, fmt.Errorf("--cors-origin is %q; it must be * or an origin such as https://app.example.com, without a path or the usual port", origin))
 		}
 	}
 	if s.DrainDelay < 0 {
@@ -130,11 +130,19 @@ const (
 	largestBody = 1 << 30
 )
 
-// isOrigin reports whether a browser could send this as an Origin (RFC 6454), or it
-// stands for all of them.
+// isOrigin reports whether a text can match what browsers send as an Origin (RFC
+// 6454). One * in it stands for anything.
 func isOrigin(origin string) bool {
-	u, err := url.Parse(origin)
-	return origin == "*" || err == nil && u.Host != "" && origin == strings.ToLower(u.Scheme+"://"+u.Host)
+	if origin == "*" || origin == "null" {
+		return true
+	}
+	one := strings.Replace(origin, "*", "1", 1)
+	u, err := url.Parse(one)
+	if err != nil || u.Hostname() == "" || !strings.EqualFold(one, u.Scheme+"://"+u.Host) {
+		return false
+	}
+	port := u.Port() // which is left out when it is the usual one
+	return !strings.HasSuffix(u.Host, ":") && (u.Scheme != "https" || port != "443") && (u.Scheme != "http" || port != "80")
 }
 
 func (s *serverSettings) graph() (graph.Settings, error) {

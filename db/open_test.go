@@ -39,6 +39,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"PostgresAtInPasswordAndPort", "postgres://user:se@hush-hush@host:99999/db", "the database URL is wrong: write @ as %40"},
 		{"PostgresPortInPassword", "postgres://user:12/hush-hush@host/db", "the database URL is wrong: write @ as %40"},
 		{"PostgresHashInPassword", "postgres://user:12#hush-hush@host/db", "the database URL is wrong: write @ as %40"},
+		{"PostgresQuestionInPassword", "postgres://user:12?hush/hush@host/db", "the database URL is wrong: write @ as %40"},
 		{"PostgresSSLMode", "postgres://user:hush-hush@host/db?sslmode=perhaps", "the database URL is wrong: "},
 		{"PostgresSpace", "postgres://user:hush-hush@ho st/db", "the database URL is wrong: "},
 		{"PostgresNobodyListens", "postgres://user:hush-hush@127.0.0.1:1/db", "cannot open the database: "},

@@ -105,12 +105,13 @@ func (e deadConnectionError) Unwrap() error { return e.error }
 
 func postgresConfig(databaseURL string, options Options) (*pgx.ConnConfig, error) {
 	// A password that is not escaped ends early, and the rest of it would be taken for
-	// the host, which errors name and the resolver is asked for.
-	place, _, _ := strings.Cut(databaseURL, "?")
-	_, place, _ = strings.Cut(place, "://")
+	// the host or a parameter, which errors name and the resolver is asked for.
+	_, place, _ := strings.Cut(databaseURL, "://")
+	place, parameters, _ := strings.Cut(place, "?")
 	authority, path, _ := strings.Cut(place, "/")
-	if strings.Count(authority, "@") > 1 || strings.ContainsAny(path, "@#") || strings.Contains(authority, "#") {
-		return nil, errors.New("the database URL is wrong: write @ as %40, / as %2F and # as %23 in a user name or password")
+	if strings.Count(authority, "@") > 1 || strings.ContainsAny(path, "@#") || strings.Contains(authority, "#") ||
+		!strings.Contains(authority, "@") && strings.Contains(parameters, "@") {
+		return nil, errors.New("the database URL is wrong: write @ as %40, / as %2F, ? as %3F and # as %23 in names and passwords")
 	}
 	config, err := pgx.ParseConfig(databaseURL)
 	if err != nil {

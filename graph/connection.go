@@ -138,8 +138,8 @@ func (r *Resolver) users(ctx context.Context, customer *models.Customer, args mo
 	return c, c.load(ctx,
 		func() ([]*models.User, bool, error) { return r.page(ctx, customer, query) },
 		func() (int, error) {
-			if ahead := aheadOf(customer, query); ahead != nil && ahead.Total != nil {
-				return *ahead.Total, nil
+			if ahead := aheadOf(customer, query); ahead != nil && ahead.Counted {
+				return ahead.Total, ahead.TotalErr
 			}
 			return r.store.CountUsers(ctx, scope(ctx), customer.ID, filter)
 		})

@@ -135,7 +135,7 @@ func takeBuffer() []byte { return (*buffers.Get().(*[]byte))[:0] }
 // giveBack ends the use of a buffer: nothing may read it any more.
 func giveBack(b []byte) {
 	const maxKept = 256 << 10
-	if cap(b) <= maxKept {
+	if c := cap(b); c > 0 && c <= maxKept {
 		buffers.Put(&b)
 	}
 }
@@ -182,7 +182,7 @@ func (s *selection) object(set ast.SelectionSet, typeName string, field func(gra
 // customer gives what writes a customer whose users were read along with it.
 func (s *selection) customer(set ast.SelectionSet, customer *models.Customer) (appendItem, bool) {
 	for _, f := range graphql.CollectFields(s.operation, set, []string{"Customer", "Node"}) {
-		if f.Name == "user" { // not known here: nothing is read for what is then thrown away
+		if f.Name == "user" { // not known here, so the others need not be read for nothing
 			return nil, false
 		}
 	}
@@ -213,17 +213,15 @@ func (s *selection) connection(set ast.SelectionSet, customer *models.Customer) 
 	users := newUserConnection(query)
 	users.Nodes, users.more = customer.Ahead.Rows, customer.Ahead.More
 	number := func(of func() int) (appendItem, bool) {
-		if customer.Ahead.Total == nil {
-			total, ok := try(func() (int, error) {
-				return s.resolver.store.CountUsers(s.ctx, scope(s.ctx), query.CustomerID, query.Filter)
+		if ahead := customer.Ahead; !ahead.Counted {
+			// gqlgen finds what became of it here, and does not count once more.
+			_, ahead.Counted = try(func() (any, error) {
+				ahead.Total, ahead.TotalErr = s.resolver.store.CountUsers(s.ctx, scope(s.ctx), query.CustomerID, query.Filter)
+				return nil, nil
 			})
-			if !ok {
-				return nil, false
-			}
-			customer.Ahead.Total = &total
 		}
-		users.TotalCount = *customer.Ahead.Total
-		return func(b []byte, _ int) []byte { return strconv.AppendInt(b, int64(of()), 10) }, true
+		users.TotalCount = customer.Ahead.Total
+		return func(b []byte, _ int) []byte { return strconv.AppendInt(b, int64(of()), 10) }, customer.Ahead.Counted && customer.Ahead.TotalErr == nil
 	}
 	all := func(item appendItem, ok bool) (appendItem, bool) {
 		write := listOf(len(users.Nodes), item)
@@ -315,7 +313,7 @@ func (s *selection) authorities(f graphql.CollectedField, users []*models.User) 
 }
 
 // try calls a resolver. When it fails or panics it is not ok, and gqlgen is going
-// to call it once more and to report what it says.
+// to call it again and to report what it says.
 func try[T any](resolve func() (T, error)) (found T, ok bool) {
 	defer func() {
 		if recover() != nil {

@@ -36,24 +36,25 @@ func RequestID(ctx context.Context) string {
 // presenter turns every error that arises while a document runs into what its caller may see. Errors
 // of our own type show their code and message, and what was said of the document before
 // it ran has a code already. Everything else is an internal error: the
-// caller gets a fixed text and the request's id, and the cause goes to the log. What is
-// said of a value names types and what is allowed, so without introspection it is not said.
+// caller gets a fixed text and the request's id, and the cause goes to the log. Without
+// introspection nothing that names a part of the schema is said of a value.
 func presenter(log *slog.Logger, introspection bool) graphql.ErrorPresenterFunc {
 	return func(ctx context.Context, err error) *gqlerror.Error {
-		shown := &gqlerror.Error{Path: graphql.GetPath(ctx)}
+		shown, failure := &gqlerror.Error{Path: graphql.GetPath(ctx)}, models.AsError(err)
 		if located, ok := errors.AsType[*gqlerror.Error](err); ok {
 			shown.Locations = located.Locations
 			if _, ok := located.Extensions["code"]; ok && located.Err == nil {
 				shown.Message, shown.Extensions, shown.Path = located.Message, located.Extensions, located.Path
 				return shown
 			}
-			if name := argument(shown.Path, located.Path); name != "" && introspection {
-				defer func() { shown.Message = name + shown.Message }()
-			} else if name != "" {
-				defer func() { shown.Message = unfit }()
+			if introspection {
+				defer func() { shown.Message = argument(shown.Path, located.Path) + shown.Message }()
 			}
 		}
-		return describe(ctx, log, shown, models.AsError(err))
+		if failure.NamesSchema && !introspection {
+			defer func() { shown.Message = unfit }()
+		}
+		return describe(ctx, log, shown, failure)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"maps"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -126,7 +127,7 @@ func (x *Executor) run(ctx context.Context, request Request) Response {
 			return x.refuse(ctx, models.Errorf(models.CodeBadUserInput, "%s: %s", name, err))
 		}
 	}
-	if models.LoneSurrogate([]byte(request.Query)) {
+	if halfInLiteral(request.Query) {
 		return x.refuse(ctx, errHalf("query"))
 	}
 	ctx = graphql.StartOperationTrace(ctx)
@@ -161,6 +162,17 @@ func (x *Executor) run(ctx context.Context, request Request) Response {
 		return x.refuse(ctx, &models.Error{Code: models.CodeTimeout, Message: "The answer took too long.", Err: context.Cause(ctx)})
 	}
 	return Response{Data: answer.Data, Errors: capErrors(answer.Errors), Cost: cost}
+}
+
+// literals are the texts of a document, and what else can hold a quote.
+var literals = regexp.MustCompile(`(?s)"""(?:\\"""|.)*?"""|#[^\r\n]*|"(?:\\.|[^"\\\r\n])*"`)
+
+// halfInLiteral reports whether a text of a document has an escape for half a
+// character. A backslash in a comment or a block text is one.
+func halfInLiteral(query string) bool {
+	return strings.Contains(query, `\u`) && slices.ContainsFunc(literals.FindAllString(query, -1), func(literal string) bool {
+		return literal[0] == '"' && !strings.HasPrefix(literal, `"""`) && models.LoneSurrogate([]byte(literal))
+	})
 }
 
 // prepare parses and validates a document and coerces its variables.

@@ -116,6 +116,8 @@ func TestHTTP(t *testing.T) {
 		{"half a character in the query", "POST", "", `{"query":"{ customers(search: \"\ud83d\") { totalCount } }"}`, nil, 400, plain, "half a character"},
 		{"half a character in a literal", "POST", "", `{"query":"{ customers(search: \"\\ud83d\") { totalCount } }"}`, nil, 200, plain, "half a character"},
 		{"half a character in a URL", "GET", "?query=" + url.QueryEscape("query ($s: String) { customers(search: $s) { totalCount } }") + "&variables=" + url.QueryEscape(`{"s":"\ud83d"}`), "", nil, 400, plain, "half a character"},
+		{"no half one in a comment", "POST", "", `{"query":"# \\ud83d \"\n{ viewer { subject } }"}`, nil, 200, plain, `"data"`},
+		{"no half one in a block", "POST", "", `{"query":"{ customers(search: \"\"\"\\ud83d\"\"\") { totalCount } }"}`, nil, 200, plain, `"data"`},
 		{"a whole one", "POST", "", `{"query":"query ($s: String) { customers(search: $s) { totalCount } }","variables":{"s":"\ud83d\ude00"}}`, nil, 200, plain, `"totalCount":0`},
 		{"variables that nest deep", "POST", "", `{"query":"{ viewer { subject } }","variables":{"f":` + strings.Repeat(`{"and":`, 32) + "1" + strings.Repeat("}", 32) + "}}", nil, 400, plain, "at most 32 levels are allowed"},
 		{"variables that nest", "POST", "", `{"query":"{ viewer { subject } }","variables":{"f":` + strings.Repeat(`{"and":`, 31) + "1" + strings.Repeat("}", 31) + "}}", nil, 200, plain, `"data"`},
@@ -319,6 +321,9 @@ func TestIntrospectionOff(t *testing.T) {
 		if !strings.Contains(got, "the document or its variables do not fit the schema") {
 			t.Errorf("%s with %s: %s", query, variable, got)
 		}
+	}
+	if _, got := send(t, "POST", target, `{"query":"{ customer(id: \"x\") { id } }"}`); !strings.Contains(got, `"message":"\"x\" is not an id: a UUID like`) {
+		t.Errorf("a typo in an id is not told: %s", got)
 	}
 	if _, got := send(t, "POST", target, `{"query":"{ viewer { __typename subject } }"}`); !strings.Contains(got, `"__typename":"Viewer"`) {
 		t.Errorf("__typename is no introspection: %s", got)

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"strconv"
 	"time"
@@ -76,7 +77,7 @@ func wholeNumber(v any, what string, least, most int64) (int64, error) {
 		return 0, unexpected(what, "a whole number without quotes")
 	}
 	if err != nil || n < least || n > most {
-		return 0, models.Errorf(models.CodeBadUserInput, "the value is not %s: a whole number from %d to %d is expected", what, least, most)
+		return 0, unexpected(what, fmt.Sprintf("a whole number from %d to %d", least, most))
 	}
 	return n, nil
 }
@@ -96,5 +97,7 @@ func UnmarshalDateTime(v any) (time.Time, error) {
 }
 
 func unexpected(what, expected string) error {
-	return models.Errorf(models.CodeBadUserInput, "the value is not %s: %s is expected", what, expected)
+	refused := models.Errorf(models.CodeBadUserInput, "the value is not %s: %s is expected", what, expected)
+	refused.NamesSchema = true
+	return refused
 }

@@ -68,6 +68,9 @@ type Error struct {
 	Code    Code
 	Message string
 	Err     error
+	// NamesSchema tells that the message names types or values of the GraphQL schema,
+	// which those are not told who may not ask for it.
+	NamesSchema bool
 }
 
 // Error returns the message and, for the log, the cause behind it.

@@ -48,7 +48,9 @@ func parseEnum[T ~string](what string, v any, allowed []T) (T, error) {
 		for i, value := range allowed {
 			names[i] = string(value)
 		}
-		return "", Errorf(CodeBadUserInput, "%s is not %s: %s are allowed", Quote(text), what, strings.Join(names, ", "))
+		refused := Errorf(CodeBadUserInput, "%s is not %s: %s are allowed", Quote(text), what, strings.Join(names, ", "))
+		refused.NamesSchema = true
+		return "", refused
 	}
 	return T(text), nil
 }
@@ -137,8 +139,11 @@ type UserPage struct {
 	More bool
 	// Err is why the rows could not be read; nil when they were.
 	Err error
-	// Total is the number of users on all pages; nil when they were not counted.
-	Total *int
+	// Total is the number of users on all pages, and TotalErr why they could not be
+	// counted; both mean something when Counted is true.
+	Total    int
+	TotalErr error
+	Counted  bool
 }
 
 // IsNode marks User as a Node of the GraphQL schema.
