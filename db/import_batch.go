@@ -477,7 +477,8 @@ type rowKeys struct {
 
 func (im *importer) keys() rowKeys {
 	var keys rowKeys
-	customers, subroles, authorities := map[int64]bool{}, map[models.ID]bool{}, map[int64]bool{}
+	// By name as well as by id: the row that names something first may be refused.
+	customers, subroles, authorities := map[int64]bool{}, map[models.Subrole]bool{}, map[models.Authority]bool{}
 	if im.customer.id != "" {
 		keys.customerIDs = append(keys.customerIDs, im.customer.id)
 	}
@@ -502,13 +503,13 @@ func (im *importer) keys() rowKeys {
 		} else {
 			keys.userIDs = append(keys.userIDs, derivedID(userSpace, row.number))
 		}
-		if s := row.subrole.value; s != nil && !subroles[s.ID] {
-			subroles[s.ID] = true
+		if s := row.subrole.value; s != nil && !subroles[*s] {
+			subroles[*s] = true
 			keys.subroleIDs, keys.subroleCodes = append(keys.subroleIDs, s.ID), append(keys.subroleCodes, s.Code)
 		}
 		for _, a := range row.authorities {
-			if !authorities[a.ID] {
-				authorities[a.ID] = true
+			if named := (models.Authority{ID: a.ID, Name: a.Name}); !authorities[named] {
+				authorities[named] = true
 				keys.authorityIDs, keys.authorityNames = append(keys.authorityIDs, a.ID), append(keys.authorityNames, a.Name)
 			}
 		}

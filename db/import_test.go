@@ -384,6 +384,37 @@ func TestImportRejects(t *testing.T) {
 	})
 }
 
+// A row may give another name to what a refused row named before it. When that name is
+// taken in the database, the row is rejected and the import does not fail.
+func TestImportOfANameAfterARefusedOne(t *testing.T) {
+	authority := func(n, id int, name string) recordFields {
+		return testiniumRecord(n, recordFields{"authorities": []any{map[string]any{"entityId": id, "name": name}}})
+	}
+	subrole := func(n, id int, code string) recordFields {
+		return worthRecord(n, recordFields{"subrole": map[string]any{"id": importUUID(id), "code": code, "display_name": "", "label": "", "description": ""}})
+	}
+	for name, test := range map[string]struct {
+		source db.Source
+		record func(n, id int, name string) recordFields
+		reason string
+	}{
+		"Authority": {db.SourceTestinium, authority, "the name of the authority 2 is that of the authority 1"},
+		"Subrole":   {db.SourceWorth, subrole, "the code of the subrole " + importUUID(2) + " is that of the subrole " + importUUID(1)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dbtest.Each(t, func(t *testing.T, d *db.DB) {
+				options := db.ImportOptions{Customer: "3393"}
+				mustImport(t, d, test.source, documentOf(test.record(1, 1, "taken")), options)
+				document := documentOf(test.record(2, 3, "other"), test.record(2, 2, "free"), test.record(3, 2, "taken"))
+				_, rejected, err := importAll(t, d, test.source, document, options)
+				if err != nil || len(rejected) != 2 || rejected[0].Reason != "the user is on line 2 already" || rejected[1].Reason != test.reason {
+					t.Errorf("rejected %v, error %v", rejected, err)
+				}
+			})
+		})
+	}
+}
+
 // A customer that is given by its UUID and found by a number must be one and the same.
 func TestImportTestiniumOfACustomerByUUID(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
