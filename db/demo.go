@@ -156,11 +156,11 @@ func newDemoPeople(customer models.Customer, firstNumber int64) *demoPeople {
 }
 
 // demoAuthorities are those of the documented example and two more.
-func demoAuthorities() []models.Authority {
+func demoAuthorities() []importAuthority {
 	auditor, developer := "Auditor", "Developer"
-	return []models.Authority{
-		{ID: 1, Name: "ROLE_ADMIN"}, {ID: 2, Name: "ROLE_COMPANY_ADMIN"}, {ID: 3, Name: "ROLE_USER"},
-		{ID: 4, Name: "ROLE_AUDITOR", CleanName: &auditor}, {ID: 5, Name: "ROLE_DEVELOPER", CleanName: &developer},
+	return []importAuthority{
+		{id: 1, name: "ROLE_ADMIN"}, {id: 2, name: "ROLE_COMPANY_ADMIN"}, {id: 3, name: "ROLE_USER"},
+		{4, "ROLE_AUDITOR", optional[string]{true, &auditor}}, {5, "ROLE_DEVELOPER", optional[string]{true, &developer}},
 	}
 }
 
@@ -224,9 +224,9 @@ func (p *demoPeople) user(number int64) models.User {
 }
 
 // authorities gives one to three: everybody is a user.
-func (p *demoPeople) authorities() []models.Authority {
+func (p *demoPeople) authorities() []importAuthority {
 	all := demoAuthorities()
-	given := []models.Authority{all[2]}
+	given := []importAuthority{all[2]}
 	p.maybe(5, func() { given = append(given, all[1]) })
 	p.maybe(25, func() { given = append(given, all[3+p.fake.IntN(2)]) })
 	return given

@@ -186,8 +186,15 @@ type importRow struct {
 	// subrole has no customer yet. Its nil means that the user has none.
 	subrole optional[models.Subrole]
 	// authorities replace the user's, unless they are nil.
-	authorities              []models.Authority
+	authorities              []importAuthority
 	accessToken, vcsPassword optional[string]
+}
+
+// importAuthority is what a row says about an authority.
+type importAuthority struct {
+	id        int64
+	name      string
+	cleanName optional[string]
 }
 
 // format is how the documents of a source are read.
@@ -234,6 +241,8 @@ type importer struct {
 type said[T any] struct {
 	line  int64
 	value T
+	// named is whether the line gave the customer's name or the authority's clean
+	// name, which it may lack.
 	named bool
 }
 

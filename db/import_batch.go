@@ -252,14 +252,16 @@ func (im *importer) subroleOf(b *batch, row *importRow, customerID models.ID) (*
 // everybody has: a customer must not give another meaning to a number or name.
 func (im *importer) checkAuthorities(b *batch, row *importRow) error {
 	for _, authority := range row.authorities {
-		if first, ok := im.authorities[authority.ID]; ok && !reflect.DeepEqual(first.value, authority) {
-			return fmt.Errorf("the authority %d is not the same as on line %d", authority.ID, first.line)
+		first, ok := im.authorities[authority.id]
+		otherCleanName := first.named && authority.cleanName.given && !reflect.DeepEqual(first.value.CleanName, authority.cleanName.value)
+		if ok && (first.value.Name != authority.name || otherCleanName) {
+			return fmt.Errorf("the authority %d is not the same as on line %d", authority.id, first.line)
 		}
-		if stored := b.authorities[authority.ID]; stored != nil && stored.Name != authority.Name {
-			return fmt.Errorf("the authority %d has another name here", authority.ID)
+		if stored := b.authorities[authority.id]; stored != nil && stored.Name != authority.name {
+			return fmt.Errorf("the authority %d has another name here", authority.id)
 		}
-		if stored := b.authoritiesByName[authority.Name]; stored != nil && stored.ID != authority.ID {
-			return fmt.Errorf("the name of the authority %d is that of the authority %d", authority.ID, stored.ID)
+		if stored := b.authoritiesByName[authority.name]; stored != nil && stored.ID != authority.id {
+			return fmt.Errorf("the name of the authority %d is that of the authority %d", authority.id, stored.ID)
 		}
 	}
 	return nil
@@ -310,19 +312,27 @@ func (im *importer) putSubrole(b *batch, row *importRow, subrole models.Subrole)
 }
 
 func (im *importer) putAuthorities(b *batch, row *importRow) {
-	for _, authority := range row.authorities {
-		if _, ok := im.authorities[authority.ID]; !ok {
-			im.authorities[authority.ID] = said[models.Authority]{line: row.line, value: authority}
+	for _, given := range row.authorities {
+		authority := models.Authority{ID: given.id, Name: given.name}
+		stored := b.authorities[given.id]
+		if stored != nil {
+			authority.CleanName = stored.CleanName // which an earlier row may have given
 		}
-		stored := b.authorities[authority.ID]
+		given.cleanName.set(&authority.CleanName)
+		if first, ok := im.authorities[given.id]; !ok || given.cleanName.given && !first.named {
+			im.authorities[given.id] = said[models.Authority]{row.line, authority, given.cleanName.given}
+		}
 		if stored == nil {
 			b.keepAuthority(&authority)
 			b.writeAuthorities = append(b.writeAuthorities, &authority)
 			b.summary.AuthoritiesCreated++
 		} else if !reflect.DeepEqual(*stored, authority) {
+			// An earlier row may have made it, without a clean name.
+			if !slices.Contains(b.writeAuthorities, stored) {
+				b.writeAuthorities = append(b.writeAuthorities, stored)
+				b.summary.AuthoritiesUpdated++
+			}
 			*stored = authority
-			b.writeAuthorities = append(b.writeAuthorities, stored)
-			b.summary.AuthoritiesUpdated++
 		}
 	}
 }
@@ -358,7 +368,7 @@ func (b *batch) putUserAuthorities(row *importRow, userID models.ID) (changed bo
 	}
 	wanted := make([]int64, len(row.authorities))
 	for i, authority := range row.authorities {
-		wanted[i] = authority.ID
+		wanted[i] = authority.id
 	}
 	slices.Sort(wanted)
 	had := b.authoritiesOfUser[userID]
@@ -508,9 +518,9 @@ func (im *importer) keys() rowKeys {
 			keys.subroleIDs, keys.subroleCodes = append(keys.subroleIDs, s.ID), append(keys.subroleCodes, s.Code)
 		}
 		for _, a := range row.authorities {
-			if named := (models.Authority{ID: a.ID, Name: a.Name}); !authorities[named] {
+			if named := (models.Authority{ID: a.id, Name: a.name}); !authorities[named] {
 				authorities[named] = true
-				keys.authorityIDs, keys.authorityNames = append(keys.authorityIDs, a.ID), append(keys.authorityNames, a.Name)
+				keys.authorityIDs, keys.authorityNames = append(keys.authorityIDs, a.id), append(keys.authorityNames, a.name)
 			}
 		}
 	}

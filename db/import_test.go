@@ -208,6 +208,60 @@ func TestImportUpdates(t *testing.T) {
 	})
 }
 
+// The clean name of an authority may be null or absent, and everybody has the same
+// authorities: a row without it must not take it from other customers.
+func TestImportOfCleanNames(t *testing.T) {
+	role := func(changes recordFields) recordFields {
+		authority := recordFields{"entityId": 7, "name": "ROLE_NEW"}
+		maps.Copy(authority, changes)
+		return recordFields{"authorities": []any{authority}}
+	}
+	absent, null, given := role(nil), role(recordFields{"cleanName": nil}), role(recordFields{"cleanName": "New"})
+	updated, created := db.ImportSummary{AuthoritiesUpdated: 1}, db.ImportSummary{AuthoritiesCreated: 1}
+	tests := []struct {
+		name   string
+		stored recordFields // what an earlier file said, if anything
+		rows   []recordFields
+		want   *string
+		did    db.ImportSummary // what the last file did to authorities
+	}{
+		{"AbsentKeeps", given, []recordFields{absent}, new("New"), db.ImportSummary{}},
+		{"NullClears", given, []recordFields{null}, nil, updated},
+		{"GivenChanges", null, []recordFields{given}, new("New"), updated},
+		{"NewAndAbsent", nil, []recordFields{absent}, nil, created},
+		{"AbsentFirst", nil, []recordFields{absent, given}, new("New"), created},
+		{"AbsentAfter", nil, []recordFields{given, absent}, new("New"), created},
+		{"AbsentAround", null, []recordFields{absent, given, absent, given}, new("New"), updated},
+		{"AbsentBesideNull", given, []recordFields{null, absent}, nil, updated},
+	}
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		conn := dbtest.Connect(t, d)
+		for _, test := range tests {
+			t.Run(test.name, func(t *testing.T) {
+				deleteImport(t, conn)
+				if test.stored != nil {
+					mustImport(t, d, db.SourceTestinium, documentOf(testiniumRecord(1, test.stored)), db.ImportOptions{})
+				}
+				var records []recordFields
+				for i, row := range test.rows {
+					records = append(records, testiniumRecord(2+i, row))
+				}
+				dry := mustImport(t, d, db.SourceTestinium, documentOf(records...), db.ImportOptions{DryRun: true})
+				wet := mustImport(t, d, db.SourceTestinium, documentOf(records...), db.ImportOptions{})
+				checkDiff(t, "the dry run", wet, dry)
+				checkDiff(t, "the authorities", test.did, db.ImportSummary{AuthoritiesCreated: wet.AuthoritiesCreated, AuthoritiesUpdated: wet.AuthoritiesUpdated})
+				users := importedUsers(t, d, importedCustomer(t, d, 3393).ID)
+				last := users[len(users)-1].ID
+				authorities, err := d.AuthoritiesByUser(t.Context(), importScope, []models.ID{last})
+				if err != nil {
+					t.Fatal(err)
+				}
+				checkDiff(t, "the authority", []*models.Authority{{ID: 7, Name: "ROLE_NEW", CleanName: test.want}}, authorities[last])
+			})
+		}
+	})
+}
+
 // An invited user is not enabled; Testinium cannot tell the two apart.
 func TestImportLeavesInvitedUsersInvited(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
@@ -874,7 +928,11 @@ func contradictoryTestinium(random *rand.Rand) recordFields {
 	authorities := []any{}
 	for range random.IntN(3) {
 		id := 1 + random.IntN(12)
-		authorities = append(authorities, map[string]any{"entityId": id, "name": fmt.Sprint("ROLE_", id+random.IntN(12)/11), "cleanName": []any{nil, "x"}[random.IntN(12)/11]})
+		authority := map[string]any{"entityId": id, "name": fmt.Sprint("ROLE_", id+random.IntN(12)/11), "cleanName": []any{nil, "x"}[random.IntN(12)/11]}
+		if random.IntN(3) == 0 {
+			delete(authority, "cleanName")
+		}
+		authorities = append(authorities, authority)
 	}
 	customer := 1 + random.IntN(2)
 	return testiniumRecord(1+random.IntN(8), recordFields{

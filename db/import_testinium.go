@@ -63,7 +63,7 @@ func testiniumRow(r *record) importRow {
 }
 
 // testiniumAuthorities reads the authorities of a user; nil when the record lacks them.
-func testiniumAuthorities(r *record) []models.Authority {
+func testiniumAuthorities(r *record) []importAuthority {
 	raw, given := r.take("authorities")
 	var list []json.RawMessage
 	if !given {
@@ -73,17 +73,17 @@ func testiniumAuthorities(r *record) []models.Authority {
 		r.fail("authorities", "is not a list")
 		return nil
 	}
-	authorities := []models.Authority{}
+	authorities := []importAuthority{}
 	for i, item := range list {
 		prefix := fmt.Sprintf("authorities[%d].", i)
-		a := object(r, prefix, item, func(inner *record) models.Authority {
-			return models.Authority{
-				ID:        must(inner, "entityId", inner.asNumber),
-				Name:      must(inner, "name", inner.asName),
-				CleanName: maybe(inner, "cleanName", inner.asShort).value,
+		a := object(r, prefix, item, func(inner *record) importAuthority {
+			return importAuthority{
+				id:        must(inner, "entityId", inner.asNumber),
+				name:      must(inner, "name", inner.asName),
+				cleanName: maybe(inner, "cleanName", inner.asShort),
 			}
 		})
-		if slices.ContainsFunc(authorities, func(b models.Authority) bool { return a.ID == b.ID || a.Name == b.Name }) {
+		if slices.ContainsFunc(authorities, func(b importAuthority) bool { return a.id == b.id || a.name == b.name }) {
 			r.fail("authorities", "has the same entityId or name twice")
 		}
 		authorities = append(authorities, a)
