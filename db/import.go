@@ -357,7 +357,8 @@ func (im *importer) flush(ctx context.Context, bytes int64) error {
 }
 
 // commit plans the batch and writes it, in one transaction. Nothing may change
-// between the two, least of all the numbers that are free: there is a lock.
+// between the two: one lock keeps out other imports, and so the numbers that are free
+// stay free, and load locks the rows against everybody else.
 func (im *importer) commit(ctx context.Context) (b *batch, err error) {
 	if im.options.DryRun {
 		return im.plan(ctx, im.db.read)

@@ -16,6 +16,8 @@ import (
 // batch is a batch of rows that is planned: what the database holds of the
 // things that the rows name, and what is to be written.
 type batch struct {
+	// locks is true when the rows that are read must stay as they are until the batch is in.
+	locks    bool
 	summary  ImportSummary
 	rejected []Rejection
 
@@ -36,8 +38,9 @@ type batch struct {
 	// What is to be written, in the order in which it became known.
 	writeCustomers       []*models.Customer
 	writeSubroles        []*models.Subrole
+	recodes              bool // whether any of them has another code than before
 	writeAuthorities     []*models.Authority
-	writeUsers           []*models.User
+	writeUsers, newUsers []*models.User
 	dropAuthorities      []models.ID
 	writeUserAuthorities []userAuthority
 	writeCredentials     []models.LegacyCredentials
@@ -304,6 +307,7 @@ func (im *importer) putSubrole(b *batch, row *importRow, subrole models.Subrole)
 	if *stored != subrole {
 		// It is the first time in this file: later rows must say the same.
 		delete(b.subrolesByCode, subroleCode{stored.CustomerID, stored.Code})
+		b.recodes = b.recodes || stored.Code != subrole.Code
 		*stored = subrole
 		b.keepSubrole(stored)
 		b.writeSubroles = append(b.writeSubroles, stored)
@@ -345,7 +349,9 @@ func (b *batch) putUser(row *importRow, stored, user *models.User) {
 		}
 	}
 	changed := false
-	if stored == nil || !reflect.DeepEqual(stored, user) {
+	if stored == nil {
+		b.newUsers = append(b.newUsers, user)
+	} else if !reflect.DeepEqual(stored, user) {
 		b.writeUsers = append(b.writeUsers, user)
 		changed = true
 	}
@@ -427,8 +433,17 @@ func (b *batch) keepUser(u *models.User) {
 
 // load reads what the database holds of the things that the rows name, in a
 // fixed number of statements.
+//
+// PostgreSQL lets others write between two statements of a transaction, and the
+// batch would undo that. So it locks what it reads, where SQLite keeps out all other
+// writers anyway. Locks are taken in the order in which a batch is written, as any
+// writer should: customers, then what they have, then users; and by id in a table.
+// Whoever has changed a user of the file and then changes the customer or a subrole
+// may still deadlock with an import. PostgreSQL ends one of the two, and what an
+// import loses by that is a batch.
 func (im *importer) load(ctx context.Context, db bun.IDB) (*batch, error) {
 	b := &batch{
+		locks:     im.db.engine == Postgres && !im.options.DryRun,
 		customers: map[models.ID]*models.Customer{}, customersByNumber: map[int64]*models.Customer{},
 		subroles: map[models.ID]*models.Subrole{}, subrolesByCode: map[subroleCode]*models.Subrole{},
 		authorities: map[int64]*models.Authority{}, authoritiesByName: map[string]*models.Authority{},
@@ -437,7 +452,7 @@ func (im *importer) load(ctx context.Context, db bun.IDB) (*batch, error) {
 	}
 	keys := im.keys()
 	for _, load := range []func(context.Context, bun.IDB, rowKeys) error{
-		b.loadCustomers, b.loadUsers, b.loadSubroles, b.loadAuthorities, b.loadUserAuthorities, b.loadCredentials,
+		b.loadCustomers, b.loadSubroles, b.loadAuthorities, b.loadUsers, b.loadUserAuthorities, b.loadCredentials,
 	} {
 		if err := load(ctx, db, keys); err != nil {
 			return nil, err
@@ -527,9 +542,29 @@ func (im *importer) keys() rowKeys {
 	return keys
 }
 
+// shared locks rows that users refer to. Others may refer to them meanwhile: those who
+// add or change users hold a user first and then refer to the customer, the subrole
+// and the authorities, and would deadlock if they had to wait.
+func (b *batch) shared(query *bun.SelectQuery, id string) *bun.SelectQuery {
+	return b.lock(query, id, "NO KEY UPDATE")
+}
+
+// owned locks users and what is theirs. Nobody gives a user authorities or
+// credentials meanwhile.
+func (b *batch) owned(query *bun.SelectQuery, id string) *bun.SelectQuery {
+	return b.lock(query, id, "UPDATE")
+}
+
+func (b *batch) lock(query *bun.SelectQuery, id, strength string) *bun.SelectQuery {
+	if !b.locks {
+		return query
+	}
+	return query.OrderExpr(id).For(strength)
+}
+
 func (b *batch) loadCustomers(ctx context.Context, db bun.IDB, keys rowKeys) error {
 	query := db.NewSelect().ColumnExpr(customerColumns).ModelTableExpr("customers AS c")
-	return each(ctx, query, some(oneOf("c.id", keys.customerIDs), oneOf("c.number", keys.customerNumbers)), b.keepCustomer)
+	return each(ctx, b.shared(query, "c.id"), some(oneOf("c.id", keys.customerIDs), oneOf("c.number", keys.customerNumbers)), b.keepCustomer)
 }
 
 func (b *batch) loadUsers(ctx context.Context, db bun.IDB, keys rowKeys) error {
@@ -538,7 +573,7 @@ func (b *batch) loadUsers(ctx context.Context, db bun.IDB, keys rowKeys) error {
 	}
 	query := db.NewSelect().ModelTableExpr("users AS u").ColumnExpr(allUserColumns.names() +
 		", u.username_key, u.first_name_key, u.last_name_key, u.email_key, u.mobile_key, u.search_key")
-	return each(ctx, query, some(oneOf("u.id", keys.userIDs), oneOf("u.number", keys.userNumbers)), b.keepUser)
+	return each(ctx, b.owned(query, "u.id"), some(oneOf("u.id", keys.userIDs), oneOf("u.number", keys.userNumbers)), b.keepUser)
 }
 
 func (b *batch) loadSubroles(ctx context.Context, db bun.IDB, keys rowKeys) error {
@@ -551,7 +586,7 @@ func (b *batch) loadSubroles(ctx context.Context, db bun.IDB, keys rowKeys) erro
 	}
 	query := db.NewSelect().ColumnExpr(subroleColumns + ", s.code_key").ModelTableExpr("subroles AS s")
 	byCode := all(oneOf("s.customer_id", customerIDs), oneOf("s.code", keys.subroleCodes))
-	return each(ctx, query, some(oneOf("s.id", keys.subroleIDs), byCode), b.keepSubrole)
+	return each(ctx, b.shared(query, "s.id"), some(oneOf("s.id", keys.subroleIDs), byCode), b.keepSubrole)
 }
 
 func (b *batch) loadAuthorities(ctx context.Context, db bun.IDB, keys rowKeys) error {
@@ -559,7 +594,7 @@ func (b *batch) loadAuthorities(ctx context.Context, db bun.IDB, keys rowKeys) e
 		return nil
 	}
 	query := db.NewSelect().ColumnExpr("a.id, a.name, a.clean_name").ModelTableExpr("authorities AS a")
-	return each(ctx, query, some(oneOf("a.id", keys.authorityIDs), oneOf("a.name", keys.authorityNames)), b.keepAuthority)
+	return each(ctx, b.shared(query, "a.id"), some(oneOf("a.id", keys.authorityIDs), oneOf("a.name", keys.authorityNames)), b.keepAuthority)
 }
 
 func (b *batch) loadUserAuthorities(ctx context.Context, db bun.IDB, _ rowKeys) error {
@@ -578,7 +613,7 @@ func (b *batch) loadCredentials(ctx context.Context, db bun.IDB, _ rowKeys) erro
 		return nil
 	}
 	query := db.NewSelect().ColumnExpr("lc.user_id, lc.access_token, lc.vcs_password").ModelTableExpr("legacy_credentials AS lc")
-	return each(ctx, query, oneOf("lc.user_id", b.storedUsers()), func(c *models.LegacyCredentials) {
+	return each(ctx, b.owned(query, "lc.user_id"), oneOf("lc.user_id", b.storedUsers()), func(c *models.LegacyCredentials) {
 		b.credentials[c.UserID] = *c
 	})
 }
@@ -616,13 +651,23 @@ func nextNumber(ctx context.Context, db bun.IDB, table string) (int64, error) {
 }
 
 // write writes what is planned, in a fixed number of statements. What refers to
-// something comes after it.
+// something comes after it. Of what users refer to, only the columns are named that an
+// import changes: with a column that may be referred to among them, PostgreSQL would
+// wait for everybody who does.
 func (b *batch) write(ctx context.Context, tx bun.Tx) error {
+	ofSubrole := []string{"display_name", "label", "description"}
+	if b.recodes {
+		ofSubrole = append(ofSubrole, "code", "code_key")
+	}
 	for _, write := range []func() error{
-		func() error { return upsert(ctx, tx, "customers", "id", b.writeCustomers) },
-		func() error { return upsert(ctx, tx, "subroles", "id", b.writeSubroles) },
-		func() error { return upsert(ctx, tx, "authorities", "id", b.writeAuthorities) },
+		func() error {
+			return upsert(ctx, tx, "customers", "id", b.writeCustomers, "name", "name_key", "updated_at")
+		},
+		func() error { return upsert(ctx, tx, "subroles", "id", b.writeSubroles, ofSubrole...) },
+		func() error { return upsert(ctx, tx, "authorities", "id", b.writeAuthorities, "clean_name") },
 		func() error { return upsert(ctx, tx, "users", "id", b.writeUsers) },
+		// Whoever makes the same user meanwhile keeps it: the import fails, and finds it the next time.
+		func() error { return upsert(ctx, tx, "users", "", b.newUsers) },
 		func() error { return deleteOfUsers(ctx, tx, "user_authorities", b.dropAuthorities) },
 		func() error { return upsert(ctx, tx, "user_authorities", "", b.writeUserAuthorities) },
 		func() error { return deleteOfUsers(ctx, tx, "legacy_credentials", b.dropCredentials) },
@@ -635,15 +680,18 @@ func (b *batch) write(ctx context.Context, tx bun.Tx) error {
 	return nil
 }
 
-// upsert writes rows in one statement. A row whose key is there is replaced;
-// without a key, none may be there.
-func upsert[T any](ctx context.Context, tx bun.Tx, table, key string, rows []T) error {
+// upsert writes rows in one statement. In a row whose key is there the named columns
+// are replaced, or all when none are named; without a key, none may be there.
+func upsert[T any](ctx context.Context, tx bun.Tx, table, key string, rows []T, columns ...string) error {
 	if len(rows) == 0 {
 		return nil
 	}
 	query := tx.NewInsert().Model(&rows).ModelTableExpr(table).Returning("NULL")
 	if key != "" {
 		query = query.On("CONFLICT (" + key + ") DO UPDATE")
+	}
+	for _, column := range columns {
+		query = query.Set(column + " = EXCLUDED." + column)
 	}
 	_, err := query.Exec(ctx)
 	return err

@@ -724,6 +724,141 @@ func TestImportOfTheSameAtOnce(t *testing.T) {
 	})
 }
 
+// TestImportUndoesNobodysChange has another writer change what an import is about to
+// write, so that the import waits for it, and commit then. SQLite has one writer anyway.
+func TestImportUndoesNobodysChange(t *testing.T) {
+	role := func(cleanName any) []any {
+		return []any{recordFields{"entityId": 7, "name": "ROLE_NEW", "cleanName": cleanName}}
+	}
+	changed := documentOf(withoutKey(testiniumRecord(1, recordFields{
+		"name": "Changed", "companyName": "Changed", "accessToken": "changed", "authorities": role("Changed"),
+	}), "vcsPassword"))
+	for name, test := range map[string]struct {
+		change, query, want string
+		source              db.Source
+		document            string
+		fails               string
+	}{
+		"User":        {"UPDATE users SET mobile = 'theirs', mobile_key = 'theirs'", "SELECT mobile FROM users", "theirs", db.SourceTestinium, changed, ""},
+		"Customer":    {"UPDATE customers SET company_id = 12", "SELECT CAST(company_id AS text) FROM customers", "12", db.SourceTestinium, changed, ""},
+		"Authority":   {"UPDATE authorities SET name = 'ROLE_THEIRS'", "SELECT name FROM authorities", "ROLE_THEIRS", db.SourceTestinium, changed, ""},
+		"Credentials": {"UPDATE legacy_credentials SET vcs_password = 'theirs'", "SELECT vcs_password FROM legacy_credentials", "theirs", db.SourceTestinium, changed, ""},
+		"NewUser": {
+			fmt.Sprintf(`INSERT INTO users SELECT (jsonb_populate_record(u, '{"id": "%s", "number": 2, "mobile": "theirs"}')).* FROM users AS u`, importUUID(2)),
+			"SELECT mobile FROM users WHERE number = 2", "theirs", db.SourceWorth, documentOf(worthRecord(2, nil)), "duplicate key",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := dbtest.Open(t, db.Postgres)
+			conn := dbtest.Connect(t, d)
+			mustImport(t, d, db.SourceTestinium, documentOf(testiniumRecord(1, recordFields{"authorities": role(nil)})), db.ImportOptions{})
+			other, err := conn.BeginTx(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = other.Rollback() }()
+			if _, err := other.ExecContext(t.Context(), test.change); err != nil {
+				t.Fatal(err)
+			}
+			done := importInBackground(t, d, test.source, test.document)
+			waitForLock(t, conn)
+			if err := other.Commit(); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-done; test.fails == "" && err != nil || test.fails != "" && (err == nil || !strings.Contains(err.Error(), test.fails)) {
+				t.Errorf("the import's error is %v, want %q", err, test.fails)
+			}
+			var got string
+			if err := conn.NewRaw(test.query).Scan(t.Context(), &got); err != nil || got != test.want {
+				t.Errorf("after the import it is %q, want %q, error %v", got, test.want, err)
+			}
+		})
+	}
+}
+
+// TestImportDoesNotDeadlock has another writer add and change users of the customer,
+// with the subrole and the authority that an import changes.
+func TestImportDoesNotDeadlock(t *testing.T) {
+	role := recordFields{"entityId": 7, "name": "ROLE_NEW", "cleanName": nil}
+	subrole := recordFields{"id": importUUID(500), "code": "cro", "display_name": "", "label": "", "description": ""}
+	newRole, newSubrole := maps.Clone(role), maps.Clone(subrole)
+	newRole["cleanName"], newSubrole["label"] = "Changed", "Changed"
+	const newUser = `INSERT INTO users SELECT (jsonb_populate_record(u, '{"id": "%s", "number": %d}')).* FROM users AS u WHERE subrole_id IS NOT NULL ORDER BY number LIMIT 1`
+	const newAuthority = "INSERT INTO user_authorities (user_id, authority_id) VALUES ('%s', 7)"
+	for name, test := range map[string]struct {
+		source   db.Source
+		document string
+	}{
+		"Testinium": {db.SourceTestinium, documentOf(testiniumRecord(1, recordFields{"companyName": "Changed", "authorities": []any{newRole}}))},
+		"Worth":     {db.SourceWorth, documentOf(worthRecord(2, recordFields{"first_name": "Changed", "subrole": newSubrole}))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := dbtest.Open(t, db.Postgres)
+			conn := dbtest.Connect(t, d)
+			mustImport(t, d, db.SourceTestinium, documentOf(testiniumRecord(1, recordFields{"authorities": []any{role}})), db.ImportOptions{})
+			mustImport(t, d, db.SourceWorth, documentOf(worthRecord(2, recordFields{"subrole": subrole})), db.ImportOptions{Customer: "3393"})
+			other, err := conn.BeginTx(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = other.Rollback() }()
+			run := func(statement string) {
+				t.Helper()
+				if _, err := other.ExecContext(t.Context(), statement); err != nil {
+					t.Fatalf("%s: %v", statement, err)
+				}
+			}
+			// It has a user of its own, so an import waits for nothing.
+			run("SET LOCAL lock_timeout = '5s'")
+			run(fmt.Sprintf(newUser, importUUID(11), 11))
+			run(fmt.Sprintf(newAuthority, importUUID(11)))
+			select {
+			case err := <-importInBackground(t, d, test.source, test.document):
+				if err != nil {
+					t.Fatal(err)
+				}
+			case <-time.After(30 * time.Second):
+				t.Fatal("the import waits for who adds a user")
+			}
+			// It changes users of the file, so an import waits; and it need not wait for the import.
+			run("UPDATE users SET user_type = 'theirs'")
+			done := importInBackground(t, d, test.source, test.document)
+			waitForLock(t, conn)
+			run("UPDATE users SET subrole_id = '" + importUUID(500) + "'")
+			run(fmt.Sprintf(newUser, importUUID(12), 12))
+			run(fmt.Sprintf(newAuthority, importUUID(12)))
+			if err := other.Commit(); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// importInBackground gives the error of an import once it has ended.
+func importInBackground(t *testing.T, d *db.DB, source db.Source, document string) <-chan error {
+	done := make(chan error, 1)
+	go func() {
+		_, _, err := importAll(t, d, source, document, db.ImportOptions{Customer: "3393"})
+		done <- err
+	}()
+	return done
+}
+
+// waitForLock waits until somebody waits for a lock in the database of conn.
+func waitForLock(t *testing.T, conn *bun.DB) {
+	t.Helper()
+	until(t, "the import waits for a lock", func() bool {
+		var waiting int
+		if err := conn.NewRaw("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(t.Context(), &waiting); err != nil {
+			t.Fatal(err)
+		}
+		return waiting > 0
+	})
+}
+
 func TestImportWithNoNumberLeft(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *db.DB) {
 		mustImport(t, d, db.SourceTestinium, documentOf(testiniumRecord(1, recordFields{"entityId": json.Number("9223372036854775806")})), db.ImportOptions{})
