@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,6 +17,9 @@ import (
 
 // guardedTables are the tables that have a policy.
 var guardedTables = []string{"customers", "users", "subroles", "user_counts", "user_months", "user_authorities", "legacy_credentials"}
+
+// commonTables are the tables whose rows are everybody's, so they have none.
+var commonTables = []string{"authorities", "authorities_version"}
 
 // scopeSetting gives a scope in the form that the policies read.
 func scopeSetting(scope models.Scope) string {
@@ -57,7 +61,8 @@ func (db *DB) CheckRole(ctx context.Context, wanted bool) error {
 		}
 		return nil
 	}
-	for _, table := range guardedTables {
+	for _, table := range slices.Concat(guardedTables, commonTables) {
+		guarded := slices.Contains(guardedTables, table)
 		var (
 			role             string
 			active, readable bool
@@ -68,6 +73,7 @@ func (db *DB) CheckRole(ctx context.Context, wanted bool) error {
 			return translate(err)
 		case !readable && table != "legacy_credentials": // which few servers read
 			return fmt.Errorf("the role %s may not read the table %s: GRANT SELECT ON %s TO %s", role, table, table, role)
+		case !guarded:
 		case active && !wanted:
 			return fmt.Errorf("row level security applies to the role %s on the table %s: start with --row-level-security", role, table)
 		case !active && wanted:

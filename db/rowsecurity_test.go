@@ -163,7 +163,12 @@ func TestCheckRole(t *testing.T) {
 	// A right that the role was not given is said at the start too, and not by the
 	// first page that needs it.
 	conn := dbtest.Connect(t, owner)
-	for _, step := range []struct{ table, says string }{{"legacy_credentials", ""}, {"user_months", "GRANT SELECT ON user_months TO roster_serving_test"}} {
+	for _, step := range []struct{ table, says string }{
+		{"legacy_credentials", ""},
+		{"authorities_version", "GRANT SELECT ON authorities_version TO roster_serving_test"},
+		{"authorities", "GRANT SELECT ON authorities TO roster_serving_test"},
+		{"user_months", "GRANT SELECT ON user_months TO roster_serving_test"},
+	} {
 		if _, err := conn.ExecContext(t.Context(), "REVOKE SELECT ON "+step.table+" FROM roster_serving_test"); err != nil {
 			t.Fatal(err)
 		}
