@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -20,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"roster/auth"
+	"roster/db"
 	"roster/db/dbtest"
 	"roster/models"
 )
@@ -385,6 +387,25 @@ func compactFile(t testing.TB, path string) string {
 		t.Fatal(err)
 	}
 	return strings.TrimSpace(text.String())
+}
+
+// Who is told to migrate can: an older version than that of the schema is not sent
+// from command to command.
+func TestSchemaTooNew(t *testing.T) {
+	databaseURL := "sqlite:" + filepath.Join(t.TempDir(), "r.db")
+	env := map[string]string{"DATABASE_URL": databaseURL}
+	if _, _, err := command(t, env, "migrate"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := dbtest.ConnectURL(t, databaseURL).ExecContext(t.Context(), "INSERT INTO bun_migrations (name, group_id, migrated_at) VALUES ('9999', 9, '2024-02-12 14:16:49+00:00')"); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"migrate"}, {"import", "--from", "testinium", "db/demo/testinium.json"}} {
+		out, _, err := command(t, env, args...)
+		if !errors.Is(err, db.ErrSchemaTooNew) || strings.Contains(err.Error(), "roster migrate") || strings.Contains(out, "is current") {
+			t.Errorf("%s says %q, error %v", args[0], out, err)
+		}
+	}
 }
 
 // The rejected rows are named and make the command fail; the others are in.

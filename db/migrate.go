@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -27,6 +29,9 @@ var migrationFiles embed.FS
 // that the schema is newer than this program.
 var ErrSchemaNotCurrent = errors.New("the schema of the database is not current")
 
+// ErrSchemaTooNew is the ErrSchemaNotCurrent that migrating does not help against.
+var ErrSchemaTooNew = fmt.Errorf("%w: it is newer than this version", ErrSchemaNotCurrent)
+
 // migrationLock is an arbitrary number that names the advisory lock under which
 // PostgreSQL is migrated.
 const migrationLock = 7_305_811_042
@@ -41,7 +46,7 @@ func (db *DB) migrations() (*migrate.Migrations, error) {
 }
 
 // Migrate brings the schema up to date and returns the names of the migrations
-// that it ran, none when the schema was current.
+// that it ran, none when the schema was current. A schema that is too new is left as it is.
 //
 // The whole run is one transaction on one connection, with the lock taken first.
 // So two servers that migrate at once take turns, and one that is killed leaves
@@ -66,6 +71,13 @@ func (db *DB) Migrate(ctx context.Context) (names []string, err error) {
 	migrator := migrate.NewMigrator(conn, migrations, migrate.WithMarkAppliedOnSuccess(true))
 	if err := migrator.Init(ctx); err != nil {
 		return nil, fmt.Errorf("cannot prepare to migrate: %w", err)
+	}
+	applied, err := migrationNames(ctx, migrator)
+	if err != nil {
+		return nil, fmt.Errorf("cannot prepare to migrate: %w", err)
+	}
+	if err := checkKnown(migrations, applied); err != nil {
+		return nil, err
 	}
 	group, err := migrator.Migrate(ctx)
 	if err != nil {
@@ -146,19 +158,29 @@ func (db *DB) CheckSchema(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	known := map[string]bool{}
+	// What is too new comes first: no advice to migrate helps there.
+	if err := checkKnown(migrations, applied); err != nil {
+		return err
+	}
 	for _, migration := range migrations.Sorted() {
-		known[migration.Name] = true
 		if !applied[migration.Name] {
 			return fmt.Errorf("%w: migration %s has not run", ErrSchemaNotCurrent, migration.Name)
 		}
 	}
-	for name := range applied {
-		if !known[name] {
-			return fmt.Errorf("%w: migration %s is not known to this version, which is too old for it", ErrSchemaNotCurrent, name)
-		}
-	}
 	return nil
+}
+
+// checkKnown returns ErrSchemaTooNew, wrapped with a name, when a migration has run
+// that is none of this program's.
+func checkKnown(migrations *migrate.Migrations, applied map[string]bool) error {
+	unknown := maps.Clone(applied)
+	for _, migration := range migrations.Sorted() {
+		delete(unknown, migration.Name)
+	}
+	if len(unknown) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w, which does not know migration %s", ErrSchemaTooNew, slices.Min(slices.Collect(maps.Keys(unknown))))
 }
 
 // appliedMigrations gives the names of the migrations that have run; none in a
@@ -172,14 +194,20 @@ func (db *DB) appliedMigrations(ctx context.Context, migrator *migrate.Migrator)
 	if err := db.read.QueryRowContext(ctx, query).Scan(&tables); err != nil {
 		return nil, translate(err)
 	}
-	names := map[string]bool{}
 	if tables == 0 {
-		return names, nil
+		return nil, nil
 	}
+	names, err := migrationNames(ctx, migrator)
+	return names, translate(err)
+}
+
+// migrationNames gives the names of the migrations that the table of migrations holds.
+func migrationNames(ctx context.Context, migrator *migrate.Migrator) (map[string]bool, error) {
 	applied, err := migrator.AppliedMigrations(ctx)
 	if err != nil {
-		return nil, translate(err)
+		return nil, err
 	}
+	names := map[string]bool{}
 	for _, migration := range applied {
 		names[migration.Name] = true
 	}
