@@ -82,17 +82,37 @@ func (c *importCommand) Run(ctx context.Context, p *process) (err error) {
 // open gives the document and its size, -1 when that cannot be told.
 func (c *importCommand) open(stdin io.Reader) (io.ReadCloser, int64, error) {
 	if c.File == "-" {
-		return io.NopCloser(stdin), -1, nil
+		return io.NopCloser(stdin), -1, c.spare(stdin)
 	}
 	file, err := os.Open(c.File)
 	if err != nil {
 		return nil, 0, err
 	}
 	info, err := file.Stat()
+	if err == nil {
+		err = c.spare(file)
+	}
 	if err != nil {
 		return nil, 0, errors.Join(err, file.Close())
 	}
 	return file, info.Size(), nil
+}
+
+// spare refuses to write the rejected rows over the document before it is read.
+func (c *importCommand) spare(document io.Reader) error {
+	file, ok := document.(*os.File)
+	if !ok || c.Rejects == "" {
+		return nil
+	}
+	read, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	// What is not there yet cannot be the document. A device loses nothing.
+	if written, err := os.Stat(c.Rejects); err == nil && written.Mode().IsRegular() && os.SameFile(read, written) {
+		return fmt.Errorf("--rejects: %s is the document itself", c.Rejects)
+	}
+	return nil
 }
 
 // progress draws a bar on a terminal, and nothing elsewhere.

@@ -37,3 +37,42 @@ func TestImportTellsOfLostRejects(t *testing.T) {
 		t.Errorf("stdout %q", out)
 	}
 }
+
+// A file for the rejected rows is emptied first, so it must not be the document, by
+// whatever name.
+func TestImportSparesItsDocument(t *testing.T) {
+	folder := t.TempDir()
+	databaseURL := "sqlite:" + filepath.Join(folder, "r.db")
+	if _, _, err := command(t, nil, "migrate", "--database-url", databaseURL); err != nil {
+		t.Fatal(err)
+	}
+	example, err := os.ReadFile("db/demo/testinium.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	document, link := filepath.Join(folder, "document.json"), filepath.Join(folder, "link.json")
+	if err := os.WriteFile(document, example, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(document, link); err != nil {
+		t.Fatal(err)
+	}
+	for name, rejects := range map[string]string{"the same": document, "a link": link} {
+		for _, file := range []string{document, "-"} {
+			stdin, err := os.Open(document)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = stdin.Close() }()
+			var out lockedBuffer
+			err = run(t.Context(), []string{"import", "--database-url", databaseURL, "--from", "testinium", "--rejects", rejects, file},
+				func(string) string { return "" }, stdin, &out, &out)
+			if err == nil || err.Error() != "--rejects: "+rejects+" is the document itself" || out.String() != "" {
+				t.Errorf("%s, reading %s: says %q, error %v", name, file, out.String(), err)
+			}
+		}
+	}
+	if left, err := os.ReadFile(document); err != nil || string(left) != string(example) {
+		t.Errorf("%d bytes of %d are left of the document, error %v", len(left), len(example), err)
+	}
+}
