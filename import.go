@@ -41,6 +41,14 @@ func (c *importCommand) Run(ctx context.Context, p *process) (err error) {
 	if err := requireSchema(ctx, database); err != nil {
 		return err
 	}
+	// Rows that are hidden would be taken for rows that are not there.
+	err = database.CheckRole(ctx, false)
+	if errors.Is(err, db.ErrRowsHidden) {
+		return fmt.Errorf("%w: import with the role that owns the tables", err)
+	}
+	if err != nil {
+		return err
+	}
 	var lost error // why rejected rows could not be written; the first reason
 	lose := func(reason error) {
 		if lost == nil && reason != nil {

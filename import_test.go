@@ -2,12 +2,16 @@ package main
 
 import (
 	"errors"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
 	"testing"
+
+	"roster/db"
+	"roster/db/dbtest"
 )
 
 // Who asks for a file of the rejected rows hears that it could not be written. The
@@ -74,5 +78,42 @@ func TestImportSparesItsDocument(t *testing.T) {
 	}
 	if left, err := os.ReadFile(document); err != nil || string(left) != string(example) {
 		t.Errorf("%d bytes of %d are left of the document, error %v", len(left), len(example), err)
+	}
+}
+
+// A role that row level security holds sees no row: an import would take all users for
+// new ones. serve has a flag for such a role, import does not.
+func TestRolesThatRowsAreHiddenFrom(t *testing.T) {
+	ownerURL := dbtest.URL(t, db.Postgres)
+	if err := dbtest.OpenURL(t, ownerURL).EnableRowLevelSecurity(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	conn := dbtest.ConnectURL(t, ownerURL)
+	// The role is there already when another test was first.
+	_, _ = conn.ExecContext(t.Context(), "CREATE ROLE roster_hidden_test LOGIN")
+	if _, err := conn.ExecContext(t.Context(), "GRANT SELECT ON ALL TABLES IN SCHEMA public TO roster_hidden_test"); err != nil {
+		t.Fatal(err)
+	}
+	named, err := url.Parse(ownerURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	named.User = url.User("roster_hidden_test")
+	env := map[string]string{
+		"DATABASE_URL": named.String(), "ROSTER_JWT_SECRET": strings.Repeat("k", 32), "ROSTER_JWT_ISSUER": "i", "ROSTER_JWT_AUDIENCE": "a",
+	}
+	const applies = "row level security applies to the role roster_hidden_test on the table customers: "
+	for says, args := range map[string][]string{
+		applies + "import with the role that owns the tables": {"import", "--dry-run", "--from", "testinium", "db/demo/testinium.json"},
+		applies + "start with --row-level-security":           {"serve", "--listen", "127.0.0.1:0"},
+	} {
+		out, _, err := command(t, env, args...)
+		if err == nil || err.Error() != says || out != "" {
+			t.Errorf("%s says %q, error %v, want %s", args[0], out, err, says)
+		}
+	}
+	env["DATABASE_URL"] = ownerURL
+	if out, _, err := command(t, env, "import", "--dry-run", "--from", "testinium", "db/demo/testinium.json"); err != nil || !strings.Contains(out, "5 users created") {
+		t.Errorf("as the owner it says %q, error %v", out, err)
 	}
 }

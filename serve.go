@@ -57,7 +57,11 @@ func (c *serveCommand) Run(ctx context.Context, p *process) (err error) {
 	if err := requireSchema(ctx, database); err != nil {
 		return err
 	}
-	if err := database.CheckRole(ctx, c.RowLevelSecurity); err != nil {
+	err = database.CheckRole(ctx, c.RowLevelSecurity)
+	if errors.Is(err, db.ErrRowsHidden) {
+		return fmt.Errorf("%w: start with --row-level-security", err)
+	}
+	if err != nil {
 		return err
 	}
 	server, err := newServer(&c.serverSettings, verifier, database, graphiql.Page{Endpoint: "/graphql"}, log)

@@ -51,9 +51,12 @@ func (db *DB) EnableRowLevelSecurity(ctx context.Context) error {
 	return translate(err)
 }
 
+// ErrRowsHidden means that row level security applies to a role that is to read all rows.
+var ErrRowsHidden = errors.New("row level security applies")
+
 // CheckRole holds that the role of this connection may read the tables, and that the
 // policies apply to it if row level security is wanted, and do not if it is not: then
-// every list would be empty.
+// every list would be empty. That is ErrRowsHidden, as only the caller knows what helps.
 func (db *DB) CheckRole(ctx context.Context, wanted bool) error {
 	if db.engine != Postgres {
 		if wanted {
@@ -75,7 +78,7 @@ func (db *DB) CheckRole(ctx context.Context, wanted bool) error {
 			return fmt.Errorf("the role %s may not read the table %s: GRANT SELECT ON %s TO %s", role, table, table, role)
 		case !guarded:
 		case active && !wanted:
-			return fmt.Errorf("row level security applies to the role %s on the table %s: start with --row-level-security", role, table)
+			return fmt.Errorf("%w to the role %s on the table %s", ErrRowsHidden, role, table)
 		case !active && wanted:
 			return fmt.Errorf("row level security does not apply to the role %s on the table %s: turn it on with roster migrate --row-level-security, "+
 				"and serve with a role that neither owns the tables, nor is a superuser, nor has BYPASSRLS", role, table)

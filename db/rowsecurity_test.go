@@ -148,7 +148,7 @@ func TestCheckRole(t *testing.T) {
 		says     string
 	}{
 		"wanted and there":    {serving, true, ""},
-		"there and unwanted":  {serving, false, "start with --row-level-security"},
+		"there and unwanted":  {serving, false, "row level security applies to the role roster_serving_test on the table customers"},
 		"wanted by the owner": {owner, true, "serve with a role that neither owns the tables"},
 		"not turned on":       {plain, true, "roster migrate --row-level-security"},
 		"neither":             {plain, false, ""},
