@@ -33,7 +33,7 @@ func (c *importCommand) Run(ctx context.Context, p *process) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, document.Close()) }()
-	database, err := db.Open(ctx, c.URL, db.Options{})
+	database, err := db.Open(ctx, c.URL, db.Options{ReadOnly: c.DryRun})
 	if err != nil {
 		return err
 	}

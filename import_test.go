@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"database/sql"
 	"errors"
 	"net/url"
 	"os"
@@ -115,5 +117,55 @@ func TestRolesThatRowsAreHiddenFrom(t *testing.T) {
 	env["DATABASE_URL"] = ownerURL
 	if out, _, err := command(t, env, "import", "--dry-run", "--from", "testinium", "db/demo/testinium.json"); err != nil || !strings.Contains(out, "5 users created") {
 		t.Errorf("as the owner it says %q, error %v", out, err)
+	}
+}
+
+// A dry run writes nothing, not even how SQLite keeps its log, and so needs no right to.
+func TestDryRunOfAFileThatCannotBeWritten(t *testing.T) {
+	for name, test := range map[string]struct{ log, fails string }{
+		"the log that is rolled back": {"DELETE", ""},
+		"the write-ahead log":         {"WAL", "the folder must be writable unless a server has the database open"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			folder := t.TempDir()
+			file := filepath.Join(folder, "r.db")
+			env := map[string]string{"DATABASE_URL": "sqlite:" + file}
+			if _, _, err := command(t, env, "migrate"); err != nil {
+				t.Fatal(err)
+			}
+			conn, err := sql.Open("sqlite", file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := conn.ExecContext(t.Context(), "PRAGMA journal_mode = "+test.log); err != nil {
+				t.Fatal(err)
+			}
+			if err := conn.Close(); err != nil {
+				t.Fatal(err)
+			}
+			before, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if os.Geteuid() == 0 {
+				test.fails = "" // root writes where nobody else can
+			}
+			for path, mode := range map[string]os.FileMode{file: 0o400, folder: 0o500} {
+				if err := os.Chmod(path, mode); err != nil {
+					t.Fatal(err)
+				}
+			}
+			defer func() { _ = os.Chmod(folder, 0o700) }() // so that it can be removed
+			out, _, err := command(t, env, "import", "--dry-run", "--from", "testinium", "db/demo/testinium.json")
+			switch {
+			case test.fails == "" && (err != nil || !strings.Contains(out, "5 users created")):
+				t.Errorf("says %q, error %v", out, err)
+			case test.fails != "" && (err == nil || !strings.Contains(err.Error(), test.fails)):
+				t.Errorf("says %q, error %v, want %s", out, err, test.fails)
+			}
+			if after, err := os.ReadFile(file); err != nil || !bytes.Equal(before, after) {
+				t.Errorf("the file is not what it was, error %v", err)
+			}
+		})
 	}
 }

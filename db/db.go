@@ -91,7 +91,7 @@ func Open(ctx context.Context, databaseURL string, options Options) (*DB, error)
 	}
 	db.url = databaseURL
 	if err := db.Ping(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot open the database: %s", oneLine(err)), db.Close())
+		return nil, errors.Join(fmt.Errorf("cannot open the database: %s", oneLine(explain(err))), db.Close())
 	}
 	if err := db.openReplicas(ctx, options); err != nil {
 		return nil, errors.Join(err, db.Close())

@@ -42,7 +42,7 @@ func openSQLite(ctx context.Context, path string, options Options) (*DB, error) 
 		write.SetMaxOpenConns(1)
 		db.write = bun.NewDB(write, sqlitedialect.New())
 		if err := patiently(ctx, func() error { return ping(ctx, db.write) }); err != nil {
-			return nil, errors.Join(fmt.Errorf("cannot open the database %s: %w", path, err), write.Close())
+			return nil, errors.Join(fmt.Errorf("cannot open the database %s: %w", path, explain(err)), write.Close())
 		}
 	}
 	read, err := sql.Open("sqlite", sqliteDSN(path, false, "query_only(1)"))
@@ -59,6 +59,15 @@ func openSQLite(ctx context.Context, path string, options Options) (*DB, error) 
 	}
 	db.runner = runner
 	return db, nil
+}
+
+// explain says what helps where SQLite tells of an attempt to write though nobody made one.
+func explain(err error) error {
+	failure, ok := errors.AsType[*sqlite.Error](err)
+	if !ok || failure.Code() != sqlite3.SQLITE_READONLY_DIRECTORY {
+		return err
+	}
+	return fmt.Errorf("%w: its write-ahead log is in files beside it, so the folder must be writable unless a server has the database open", err)
 }
 
 // sqliteDSN names the file and the pragmas that every connection starts with.
