@@ -49,9 +49,9 @@ func (db *DB) migrations() (*migrate.Migrations, error) {
 // that it ran, none when the schema was current. A schema that is too new is left as it is.
 //
 // The whole run is one transaction on one connection, with the lock taken first.
-// So two servers that migrate at once take turns, and one that is killed leaves
-// neither half a schema nor a lock behind. bun's own lock is a row that would
-// stay.
+// So two servers that migrate at once take turns, on SQLite unless the first takes
+// longer than busyTimeout, and one that is killed leaves neither half a schema nor a
+// lock behind. bun's own lock is a row that would stay.
 func (db *DB) Migrate(ctx context.Context) (names []string, err error) {
 	migrations, err := db.migrations()
 	if err != nil {
