@@ -274,14 +274,10 @@ type postgresRows struct {
 	// asText is set when the values come as text, which they do when statements are
 	// not prepared.
 	asText, known bool
-	// texts is where texts are, lists where the numbers of lists are, and the others
-	// where optional values are.
-	texts   strings.Builder
-	lists   []int64
-	strings []string
-	ids     []models.ID
-	numbers []int64
-	times   []time.Time
+	// texts is where texts are, and lists where the numbers of lists are.
+	texts     strings.Builder
+	lists     []int64
+	optionals optionals
 }
 
 // Scan fills dest with the columns of the row.
@@ -323,13 +319,13 @@ func (r *postgresRows) decode(value []byte, dest any) (err error) {
 	case *time.Time:
 		*dest, err = timeOf(value)
 	case **string:
-		return orNil(value, dest, &r.strings, func(value []byte) (string, error) { return r.text(value), nil })
+		return orNil(value, dest, &r.optionals.texts, func(value []byte) (string, error) { return r.text(value), nil })
 	case **int64:
-		return orNil(value, dest, &r.numbers, numberOf)
+		return orNil(value, dest, &r.optionals.numbers, numberOf)
 	case **models.ID:
-		return orNil(value, dest, &r.ids, r.id)
+		return orNil(value, dest, &r.optionals.ids, r.id)
 	case **time.Time:
-		return orNil(value, dest, &r.times, timeOf)
+		return orNil(value, dest, &r.optionals.times, timeOf)
 	case *[]int64:
 		return r.list(value, dest)
 	default:

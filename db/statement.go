@@ -147,6 +147,14 @@ func collect[T any](expected int, dest func(*T) []any) (read func(rows) error, f
 	}, found
 }
 
+// optionals is where the optional values of rows are kept.
+type optionals struct {
+	texts   []string
+	ids     []models.ID
+	numbers []int64
+	times   []time.Time
+}
+
 // mostKept is for how many values memory is taken at once at most.
 const mostKept = 64
 
