@@ -91,6 +91,10 @@ type Response struct {
 	Extensions map[string]any
 }
 
+// Release gives back the memory of Data to be used again. Nothing may read it
+// afterwards. An answer that is not released is left to the collector.
+func (r Response) Release() { giveBack(r.Data) }
+
 // ownDocument marks a request whose document is part of this program.
 type ownDocument struct{}
 

@@ -75,7 +75,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	response := h.executor.Execute(r.Context(), request)
-	defer giveBack(response.Data)
+	defer response.Release()
 	if r.Header.Get(costHeader) != "" {
 		response.Extensions = map[string]any{"cost": map[string]int{"cost": response.Cost, "limit": h.executor.settings.Limits.Cost}}
 	}

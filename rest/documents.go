@@ -52,27 +52,28 @@ type runner struct {
 
 // run runs a stored document and decodes its data into answer.
 func (r runner) run(ctx context.Context, document string, variables map[string]any, answer any) error {
-	data, err := r.data(ctx, document, variables)
+	response, err := r.data(ctx, document, variables)
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(data, answer); err != nil {
+	defer response.Release()
+	if err := json.Unmarshal(response.Data, answer); err != nil {
 		return broken(err)
 	}
 	return nil
 }
 
-// data runs a stored document and gives its data. Any error in the GraphQL answer
-// fails it, for a legacy client has no way to learn that only a part of a record
-// could be read.
-func (r runner) data(ctx context.Context, document string, variables map[string]any) ([]byte, error) {
+// data runs a stored document and gives the answer, to be released when its data has
+// been read. Any error in it fails it, for a legacy client has no way to learn that
+// only a part of a record could be read.
+func (r runner) data(ctx context.Context, document string, variables map[string]any) (graph.Response, error) {
 	ctx, cancel := r.bounded(ctx)
 	defer cancel()
 	response := r.executor.ExecuteOwn(ctx, graph.Request{Query: document, Variables: variables})
 	if len(response.Errors) > 0 {
-		return nil, fromGraphQL(response.Errors[0])
+		return graph.Response{}, fromGraphQL(response.Errors[0])
 	}
-	return response.Data, nil
+	return response, nil
 }
 
 // bounded gives the time of one document. A streamed list takes many documents

@@ -39,5 +39,5 @@ func write(w http.ResponseWriter, status int, contentType string, body []byte) {
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	_, _ = w.Write(body) //nolint:gosec // JSON, and said to be; when the client is gone there is nobody to tell
+	_, _ = w.Write(body) // when the client is gone there is nobody to tell
 }

@@ -130,11 +130,12 @@ func (a *testinium) page(ctx context.Context, q question, first int, after strin
 // customer runs a document about the customer and checks that the caller's
 // company may have the answer, which it gives besides.
 func (a *testinium) customer(ctx context.Context, q question, document string, variables map[string]any) (*models.Customer, gjson.Result, error) {
-	data, err := a.runner.data(ctx, document, variables)
+	response, err := a.runner.data(ctx, document, variables)
 	if err != nil {
 		return nil, gjson.Result{}, err
 	}
-	answer := gjson.GetBytes(data, "customer")
+	answer := gjson.GetBytes(response.Data, "customer") // which copies it
+	response.Release()
 	if answer.Type == gjson.Null {
 		return nil, answer, noCustomer(strconv.FormatInt(q.customer, 10))
 	}

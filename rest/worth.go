@@ -60,21 +60,23 @@ func (a *worth) users(w http.ResponseWriter, r *http.Request, path []string) err
 	}
 	variables := query.finish()
 	variables["customer"] = string(customer)
-	data, err := a.runner.data(r.Context(), worthUsersDocument, variables)
+	response, err := a.runner.data(r.Context(), worthUsersDocument, variables)
 	if err != nil {
 		return err
 	}
+	defer response.Release()
 	// Decoding the answer and encoding it again would take as long as making it.
-	found := gjson.GetManyBytes(data, "customer", "customer.users.records", "customer.users.total_pages", "customer.users.total_items")
-	if found[0].Raw == "null" {
-		return noCustomer(string(customer))
-	}
-	if !found[1].IsArray() || !found[2].Exists() || !found[3].Exists() {
+	found := gjson.GetManyBytes(response.Data, "customer.users.records", "customer.users.total_pages", "customer.users.total_items")
+	if !found[0].IsArray() || !found[1].Exists() || !found[2].Exists() {
+		if gjson.GetBytes(response.Data, "customer").Type == gjson.Null {
+			return noCustomer(string(customer))
+		}
 		return broken(errors.New("the answer has no list"))
 	}
 	// That total_items is a text is what the document says.
-	writeTagged(w, jsonType, fmt.Appendf(nil, `{"status":"success","message":"Success","data":{"records":%s,"total_pages":%s,"total_items":"%s"}}`,
-		found[1].Raw, found[2].Raw, found[3].Raw))
+	body := make([]byte, 0, len(response.Data)+128)
+	writeTagged(w, jsonType, fmt.Appendf(body, `{"status":"success","message":"Success","data":{"records":%s,"total_pages":%s,"total_items":"%s"}}`,
+		found[0].Raw, found[1].Raw, found[2].Raw))
 	return nil
 }
 
