@@ -267,7 +267,8 @@ func unread(refuse refuse) refuse {
 	return func(w http.ResponseWriter, r *http.Request, err error) {
 		if r.Body != http.NoBody {
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyOnItsWay)) // a writer of tests has no deadlines
-			if r.ProtoMajor < 2 && !arrives(r) {                                            // HTTP/2 has streams to end
+			// HTTP/2 ends a stream and keeps the connection.
+			if r.ProtoMajor < 2 && !arrives(r) {
 				closePatiently(w)
 			}
 		}

@@ -99,7 +99,7 @@ func (s *serverSettings) validate() error {
 		errs = append(errs, fmt.Errorf("--max-body is %d; it must be between 1 and %d", s.MaxBody, largestBody))
 	}
 	for i, origin := range s.CORSOrigins {
-		s.CORSOrigins[i] = strings.TrimSpace(origin)
+		s.CORSOrigins[i] = strings.TrimSpace(origin) // the variable has a list, in which a space may follow a comma
 		if !isOrigin(s.CORSOrigins[i]) {
 			errs = append(errs, fmt.Errorf("--cors-origin is %q; it must be * or an origin such as https://app.example.com, without a path or the usual port", origin))
 		}

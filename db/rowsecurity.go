@@ -18,7 +18,7 @@ import (
 // guardedTables are the tables that have a policy.
 var guardedTables = []string{"customers", "users", "subroles", "user_counts", "user_months", "user_authorities", "legacy_credentials"}
 
-// commonTables are the tables whose rows are everybody's, so they have none.
+// commonTables are the tables whose rows are everybody's, so they need no policy.
 var commonTables = []string{"authorities", "authorities_version"}
 
 // scopeSetting gives a scope in the form that the policies read.

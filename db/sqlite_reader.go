@@ -183,11 +183,11 @@ func (r *sqliteReader) keep(text string, prepared driver.Stmt) (err error) {
 
 // sqliteRows reads the rows that SQLite finds.
 type sqliteRows struct {
-	ctx    context.Context //nolint:containedctx // of the statement, as in sql.Rows
-	found  driver.Rows
-	values []driver.Value
-	err    error
-	kept   optionals
+	ctx       context.Context //nolint:containedctx // of the statement, as in sql.Rows
+	found     driver.Rows
+	values    []driver.Value
+	err       error
+	optionals optionals
 }
 
 // Next goes to the next row, and is false at the end and after an error.
@@ -246,13 +246,13 @@ func (r *sqliteRows) assign(value driver.Value, dest any) (err error) {
 		*dest, err = numbers(text)
 		fits = isText || value == nil
 	case **string:
-		return assignOptional(r, value, dest, &r.kept.texts)
+		return assignOptional(r, value, dest, &r.optionals.texts)
 	case **int64:
-		return assignOptional(r, value, dest, &r.kept.numbers)
+		return assignOptional(r, value, dest, &r.optionals.numbers)
 	case **models.ID:
-		return assignOptional(r, value, dest, &r.kept.ids)
+		return assignOptional(r, value, dest, &r.optionals.ids)
 	case **time.Time:
-		return assignOptional(r, value, dest, &r.kept.times)
+		return assignOptional(r, value, dest, &r.optionals.times)
 	default:
 		return fmt.Errorf("there is no way to read a %T", dest)
 	}

@@ -166,7 +166,8 @@ func (w *weigher) value(value *ast.Value) int {
 	return len(value.Raw) / valueCost
 }
 
-// size is what reading the value of a variable costs.
+// size is what reading the value of a variable costs. gqlparser makes a list of
+// whatever type a single value has that stands for one, so types are not listed here.
 func size(value reflect.Value) (cost int) {
 	switch value.Kind() {
 	case reflect.Interface:
