@@ -3,8 +3,10 @@ package graph
 import (
 	"container/list"
 	"context"
+	"math"
 	"sync"
 
+	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/ast"
 )
 
@@ -62,19 +64,42 @@ func (c *cache[V]) add(key string, value V, size int) {
 	}
 }
 
-// documentCache keeps parsed and validated documents for gqlgen.
-type documentCache struct{ *cache[*ast.QueryDocument] }
+// documentCache keeps parsed and validated documents for gqlgen, and what they select.
+type documentCache struct{ *cache[parsedDocument] }
 
-// parsedFactor is about how many bytes a parsed document takes for each byte of
-// its text.
-const parsedFactor = 40
+// parsedDocument is a document and what it selects, which is nil when the variables
+// of a request decide that.
+type parsedDocument struct {
+	*ast.QueryDocument
+	selections *selections
+}
+
+// About how many bytes a document takes for each byte of its text: parsed, and with
+// what it selects.
+const (
+	parsedFactor   = 40
+	selectedFactor = 20
+)
 
 // Get gives the document with this text.
 func (c documentCache) Get(_ context.Context, text string) (*ast.QueryDocument, bool) {
-	return c.get(text)
+	document, ok := c.get(text)
+	return document.QueryDocument, ok
 }
 
 // Add keeps a document.
 func (c documentCache) Add(_ context.Context, text string, document *ast.QueryDocument) {
-	c.add(text, document, len(text)*parsedFactor)
+	parsed := parsedDocument{document, nil}
+	if !conditional(document) {
+		parsed.selections = newSelections(len(text) * selectedFactor)
+	}
+	c.add(text, parsed, len(text)*(parsedFactor+selectedFactor))
+}
+
+// selections gives what the document of an operation selects.
+func (c documentCache) selections(operation *graphql.OperationContext) *selections {
+	if document, _ := c.get(operation.RawQuery); document.QueryDocument == operation.Doc && document.selections != nil {
+		return document.selections
+	}
+	return newSelections(math.MaxInt) // for this request
 }

@@ -84,14 +84,14 @@ type connection[T any] struct {
 	cursor func(*T) string
 }
 
-// load fills the connection with what the request selects.
-func (c *connection[T]) load(ctx context.Context, rows func() ([]*T, bool, error), count func() (int, error)) (err error) {
-	if selects(ctx, "nodes", "edges", "pageInfo") {
+// load fills the connection with what the fields that are selected of it need.
+func (c *connection[T]) load(fields []selected, rows func() ([]*T, bool, error), count func() (int, error)) (err error) {
+	if holds(fields, "nodes", "edges", "pageInfo") {
 		if c.Nodes, c.more, err = rows(); err != nil {
 			return err
 		}
 	}
-	if selects(ctx, "totalCount", "totalPages") {
+	if holds(fields, "totalCount", "totalPages") {
 		c.TotalCount, err = count()
 	}
 	return err
@@ -122,20 +122,19 @@ func (c *connection[T]) PageInfo() *PageInfo {
 	return info
 }
 
-// selects reports whether the field being resolved selects any of these fields.
-func selects(ctx context.Context, names ...string) bool {
-	return slices.ContainsFunc(graphql.CollectFieldsCtx(ctx, nil), func(field graphql.CollectedField) bool {
-		return slices.Contains(names, field.Name)
-	})
+// holds reports whether any of these fields is among those selected.
+func holds(fields []selected, names ...string) bool {
+	return slices.ContainsFunc(fields, func(field selected) bool { return slices.Contains(names, field.Name) })
 }
 
 func (r *Resolver) users(ctx context.Context, customer *models.Customer, args models.PageArgs, filter *models.UserFilter, order *models.UserOrder) (*UserConnection, error) {
-	query, err := userQuery(ctx, customer.ID, args, filter, order)
+	fields := selectedBy(ctx, selectionOf(ctx), "UserConnection")
+	query, err := userQuery(ctx, fields, customer.ID, args, filter, order)
 	if err != nil {
 		return nil, err
 	}
 	c := newUserConnection(query)
-	return c, c.load(ctx,
+	return c, c.load(fields,
 		func() ([]*models.User, bool, error) { return r.page(ctx, customer, query) },
 		func() (int, error) {
 			if ahead := aheadOf(customer, query); ahead != nil && ahead.Counted {
@@ -158,8 +157,8 @@ func newUserConnection(query models.UserQuery) *UserConnection {
 	return &UserConnection{connection[models.User]{window: query.Window, cursor: query.Cursor}}
 }
 
-// userQuery checks the arguments of a list of users.
-func userQuery(ctx context.Context, customerID models.ID, args models.PageArgs, filter *models.UserFilter, order *models.UserOrder) (models.UserQuery, error) {
+// userQuery checks the arguments of a list of users of which these fields are selected.
+func userQuery(ctx context.Context, fields []selected, customerID models.ID, args models.PageArgs, filter *models.UserFilter, order *models.UserOrder) (models.UserQuery, error) {
 	query := models.UserQuery{CustomerID: customerID, Filter: filter, Order: models.DefaultUserOrder()}
 	var err error
 	if query.Window, err = args.Window(maxPageSize(ctx)); err != nil {
@@ -168,7 +167,7 @@ func userQuery(ctx context.Context, customerID models.ID, args models.PageArgs, 
 	if order != nil {
 		query.Order = *order
 	}
-	query.Fields = fieldsSelected(ctx)
+	query.Fields = fieldsSelected(ctx, fields)
 	return query, query.Validate()
 }
 
@@ -199,22 +198,21 @@ var userFields = map[string]models.UserFields{
 	"authorities":           models.FieldAuthorityIDs,
 }
 
-// fieldsSelected gives what the list being resolved selects of its users. It is
-// never empty, as that would stand for everything.
-func fieldsSelected(ctx context.Context) models.UserFields {
+// fieldsSelected gives what is selected of the users of a list of which these fields
+// are selected. It is never empty, as that would stand for everything.
+func fieldsSelected(ctx context.Context, list []selected) models.UserFields {
 	fields := models.FieldNumber
-	operation := graphql.GetOperationContext(ctx)
 	of := func(set ast.SelectionSet) {
-		for _, field := range graphql.CollectFields(operation, set, []string{"User", "Node"}) {
+		for _, field := range selectedBy(ctx, set, "User") {
 			fields |= userFields[field.Name]
 		}
 	}
-	for _, field := range graphql.CollectFieldsCtx(ctx, []string{"UserConnection"}) {
+	for _, field := range list {
 		switch field.Name {
 		case "nodes":
 			of(field.Selections)
 		case "edges":
-			for _, inner := range graphql.CollectFields(operation, field.Selections, []string{"UserEdge"}) {
+			for _, inner := range selectedBy(ctx, field.Selections, "UserEdge") {
 				if inner.Name == "node" {
 					of(inner.Selections)
 				}
@@ -240,8 +238,8 @@ func (r *Resolver) page(ctx context.Context, customer *models.Customer, query mo
 // being resolved, so that both can be read at once. It is not ok when there is
 // no list or there are several, or when the list will be refused.
 func usersAhead(ctx context.Context, customerID models.ID) (query models.UserQuery, ok bool) {
-	var list *graphql.CollectedField
-	for _, field := range graphql.CollectFieldsCtx(ctx, []string{"Customer", "Node"}) {
+	var list *selected
+	for _, field := range selectedBy(ctx, selectionOf(ctx), "Customer") {
 		if field.Name == "users" {
 			if list != nil {
 				return query, false
@@ -252,8 +250,8 @@ func usersAhead(ctx context.Context, customerID models.ID) (query models.UserQue
 	if list == nil {
 		return query, false
 	}
-	ctx = graphql.WithFieldContext(ctx, &graphql.FieldContext{Field: *list})
-	if !selects(ctx, "nodes", "edges", "pageInfo") {
+	fields := selectedBy(ctx, list.Selections, "UserConnection")
+	if !holds(fields, "nodes", "edges", "pageInfo") {
 		return query, false
 	}
 	// The way by gqlgen's FieldContext would report what is wrong with the
@@ -262,7 +260,7 @@ func usersAhead(ctx context.Context, customerID models.ID) (query models.UserQue
 	if err != nil {
 		return query, false
 	}
-	query, err = userQuery(ctx, customerID, models.PageArgs{
+	query, err = userQuery(ctx, fields, customerID, models.PageArgs{
 		Page:  args["page"].(*models.PageInput),
 		First: args["first"].(*int), After: args["after"].(*string),
 		Last: args["last"].(*int), Before: args["before"].(*string),
@@ -283,7 +281,7 @@ func (r *Resolver) customers(ctx context.Context, args models.PageArgs, search *
 		return nil, err
 	}
 	c := &CustomerConnection{connection[models.Customer]{window: window, cursor: query.Cursor}}
-	return c, c.load(ctx,
+	return c, c.load(selectedBy(ctx, selectionOf(ctx), "CustomerConnection"),
 		func() ([]*models.Customer, bool, error) { return r.store.Customers(ctx, scope(ctx), query) },
 		func() (int, error) { return r.store.CountCustomers(ctx, scope(ctx), query.Search) })
 }

@@ -43,9 +43,7 @@ func (e encoder) InterceptField(ctx context.Context, next graphql.Resolver) (any
 	if err != nil {
 		return result, err
 	}
-	selection := func() (*selection, ast.SelectionSet) {
-		return &selection{ctx, e.resolver, graphql.GetOperationContext(ctx)}, graphql.GetFieldContext(ctx).Field.Selections
-	}
+	selection := func() (selection, ast.SelectionSet) { return selection{ctx, e.resolver}, selectionOf(ctx) }
 	switch found := result.(type) {
 	case *models.Customer:
 		// The customer of a user is the same one, and may be asked for other lists.
@@ -142,19 +140,18 @@ func giveBack(b []byte) {
 
 // selection finds what to write for a selection set.
 type selection struct {
-	ctx       context.Context
-	resolver  *Resolver
-	operation *graphql.OperationContext
+	ctx      context.Context //nolint:containedctx // of the list that is written
+	resolver *Resolver
 }
 
 // object gives what writes an object of the named type. field gives what writes
 // one of its fields, and is not ok for a field that is not known.
-func (s *selection) object(set ast.SelectionSet, typeName string, field func(graphql.CollectedField) (appendItem, bool)) (appendItem, bool) {
+func (s selection) object(set ast.SelectionSet, typeName string, field func(selected) (appendItem, bool)) (appendItem, bool) {
 	type member struct {
 		key   string
 		value appendItem
 	}
-	fields := graphql.CollectFields(s.operation, set, []string{typeName, "Node"})
+	fields := selectedBy(s.ctx, set, typeName)
 	members := make([]member, len(fields))
 	for i, f := range fields {
 		value, ok := field(f)
@@ -165,28 +162,24 @@ func (s *selection) object(set ast.SelectionSet, typeName string, field func(gra
 		if !ok {
 			return nil, false
 		}
-		key := `,"` + f.Alias + `":`
-		if i == 0 {
-			key = "{" + key[1:]
-		}
-		members[i] = member{key, value}
+		members[i] = member{f.member, value}
 	}
 	return func(b []byte, i int) []byte {
+		start := len(b)
 		for _, m := range members {
 			b = m.value(append(b, m.key...), i)
 		}
+		b[start] = '{' // in place of the first comma
 		return append(b, '}')
 	}, len(members) > 0
 }
 
 // customer gives what writes a customer whose users were read along with it.
-func (s *selection) customer(set ast.SelectionSet, customer *models.Customer) (appendItem, bool) {
-	for _, f := range graphql.CollectFields(s.operation, set, []string{"Customer", "Node"}) {
-		if f.Name == "user" { // not known here, so the others need not be read for nothing
-			return nil, false
-		}
+func (s selection) customer(set ast.SelectionSet, customer *models.Customer) (appendItem, bool) {
+	if holds(selectedBy(s.ctx, set, "Customer"), "user") { // not known here, so the others need not be read for nothing
+		return nil, false
 	}
-	return s.object(set, "Customer", func(f graphql.CollectedField) (appendItem, bool) {
+	return s.object(set, "Customer", func(f selected) (appendItem, bool) {
 		if leaf := customerLeaves[f.Name]; leaf != nil {
 			return func(b []byte, _ int) []byte { return leaf(b, customer) }, true
 		}
@@ -208,7 +201,7 @@ func (s *selection) customer(set ast.SelectionSet, customer *models.Customer) (a
 
 // connection gives what writes the part of a customer's users that was read along
 // with it.
-func (s *selection) connection(set ast.SelectionSet, customer *models.Customer) (appendItem, bool) {
+func (s selection) connection(set ast.SelectionSet, customer *models.Customer) (appendItem, bool) {
 	query := customer.Ahead.Query
 	users := newUserConnection(query)
 	users.Nodes, users.more = customer.Ahead.Rows, customer.Ahead.More
@@ -227,7 +220,7 @@ func (s *selection) connection(set ast.SelectionSet, customer *models.Customer) 
 		write := listOf(len(users.Nodes), item)
 		return func(b []byte, _ int) []byte { return write(b) }, ok
 	}
-	return s.object(set, "UserConnection", func(f graphql.CollectedField) (appendItem, bool) {
+	return s.object(set, "UserConnection", func(f selected) (appendItem, bool) {
 		switch f.Name {
 		case "nodes":
 			return all(s.user(f.Selections, users.Nodes))
@@ -245,8 +238,8 @@ func (s *selection) connection(set ast.SelectionSet, customer *models.Customer) 
 }
 
 // edge gives what writes the edges of a list.
-func (s *selection) edge(set ast.SelectionSet, edges []*UserEdge) (appendItem, bool) {
-	return s.object(set, "UserEdge", func(f graphql.CollectedField) (appendItem, bool) {
+func (s selection) edge(set ast.SelectionSet, edges []*UserEdge) (appendItem, bool) {
+	return s.object(set, "UserEdge", func(f selected) (appendItem, bool) {
 		switch f.Name {
 		case "cursor":
 			return func(b []byte, i int) []byte { return appendText(b, edges[i].Cursor()) }, true
@@ -262,8 +255,8 @@ func (s *selection) edge(set ast.SelectionSet, edges []*UserEdge) (appendItem, b
 }
 
 // user gives what writes the users of a list.
-func (s *selection) user(set ast.SelectionSet, users []*models.User) (appendItem, bool) {
-	return s.object(set, "User", func(f graphql.CollectedField) (appendItem, bool) {
+func (s selection) user(set ast.SelectionSet, users []*models.User) (appendItem, bool) {
+	return s.object(set, "User", func(f selected) (appendItem, bool) {
 		if leaf := userLeaves[f.Name]; leaf != nil {
 			return func(b []byte, i int) []byte { return leaf(b, users[i]) }, true
 		}
@@ -288,7 +281,7 @@ func (s *selection) user(set ast.SelectionSet, users []*models.User) (appendItem
 }
 
 // authorities gives what writes the authorities of the users of a list.
-func (s *selection) authorities(f graphql.CollectedField, users []*models.User) (appendItem, bool) {
+func (s selection) authorities(f selected, users []*models.User) (appendItem, bool) {
 	lists, ok := try(func() ([][]*models.Authority, error) { return s.resolver.authoritiesOf(s.ctx, users) })
 	if !ok {
 		return nil, false
@@ -326,8 +319,8 @@ func try[T any](resolve func() (T, error)) (found T, ok bool) {
 
 // objects gives what writes objects that have leaves only; one that is nil is null.
 // Few of them are many users' own, so each is encoded once and then copied.
-func objects[T any](s *selection, f graphql.CollectedField, typeName string, leaves map[string]func([]byte, *T) []byte, values []*T) (appendItem, bool) {
-	write, ok := s.object(f.Selections, typeName, func(f graphql.CollectedField) (appendItem, bool) {
+func objects[T any](s selection, f selected, typeName string, leaves map[string]func([]byte, *T) []byte, values []*T) (appendItem, bool) {
+	write, ok := s.object(f.Selections, typeName, func(f selected) (appendItem, bool) {
 		leaf := leaves[f.Name]
 		return func(b []byte, i int) []byte { return leaf(b, values[i]) }, leaf != nil
 	})

@@ -31,9 +31,10 @@ type Settings struct {
 // the REST endpoints with documents of their own. So every rule, limit and batch
 // is the same for both.
 type Executor struct {
-	log      *slog.Logger
-	settings Settings
-	gqlgen   *executor.Executor
+	log       *slog.Logger
+	settings  Settings
+	gqlgen    *executor.Executor
+	documents documentCache
 	// persisted are the documents that clients sent along with their hash.
 	persisted    *cache[string]
 	trustedTexts map[string]bool
@@ -53,6 +54,7 @@ func newExecutor(schema graphql.ExecutableSchema, log *slog.Logger, settings Set
 		log:          log,
 		settings:     settings,
 		gqlgen:       executor.New(schema),
+		documents:    documentCache{newCache[parsedDocument](settings.CacheBytes)},
 		persisted:    newCache[string](settings.CacheBytes),
 		trustedTexts: map[string]bool{},
 	}
@@ -64,7 +66,7 @@ func newExecutor(schema graphql.ExecutableSchema, log *slog.Logger, settings Set
 	x.gqlgen.SetDefaultRulesFn(boundedRules)
 	x.gqlgen.SetParserTokenLimit(settings.Limits.Tokens)
 	x.gqlgen.SetDisableSuggestion(!settings.Introspection)
-	x.gqlgen.SetQueryCache(documentCache{newCache[*ast.QueryDocument](settings.CacheBytes)})
+	x.gqlgen.SetQueryCache(x.documents)
 	return x
 }
 
@@ -158,7 +160,7 @@ func (x *Executor) run(ctx context.Context, request Request) Response {
 			return response
 		}
 	}
-	answer, err := x.dispatch(ctx, operation)
+	answer, err := x.dispatch(withSelections(ctx, x.documents.selections(operation)), operation)
 	if err != nil {
 		return x.refuse(ctx, err)
 	}
