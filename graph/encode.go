@@ -144,30 +144,42 @@ type selection struct {
 	resolver *Resolver
 }
 
-// object gives what writes an object of the named type. field gives what writes
-// one of its fields, and is not ok for a field that is not known.
-func (s selection) object(set ast.SelectionSet, typeName string, field func(selected) (appendItem, bool)) (appendItem, bool) {
+// leaves are the functions that write the leaves of a type, by their names in the schema.
+type leaves[T any] map[string]func([]byte, *T) []byte
+
+// objectOf gives what writes objects of the named type. field gives what writes one of
+// the fields that are no leaves, and is not ok for a field that is not known.
+func objectOf[T any](s selection, set ast.SelectionSet, typeName string, leaves leaves[T], values []*T, field func(selected) (appendItem, bool)) (appendItem, bool) {
 	type member struct {
-		key   string
-		value appendItem
+		key  string
+		leaf func([]byte, *T) []byte // nil for a member that is none
+		item appendItem
 	}
 	fields := selectedBy(s.ctx, set, typeName)
 	members := make([]member, len(fields))
 	for i, f := range fields {
-		value, ok := field(f)
+		m := member{key: f.member, leaf: leaves[f.Name]}
 		if f.Name == "__typename" {
 			name := strconv.Quote(typeName)
-			value, ok = func(b []byte, _ int) []byte { return append(b, name...) }, true
+			m.leaf = func(b []byte, _ *T) []byte { return append(b, name...) }
 		}
-		if !ok {
-			return nil, false
+		if m.leaf == nil {
+			var ok bool
+			if m.item, ok = field(f); !ok {
+				return nil, false
+			}
 		}
-		members[i] = member{f.member, value}
+		members[i] = m
 	}
 	return func(b []byte, i int) []byte {
 		start := len(b)
 		for _, m := range members {
-			b = m.value(append(b, m.key...), i)
+			b = append(b, m.key...)
+			if m.leaf != nil {
+				b = m.leaf(b, values[i])
+			} else {
+				b = m.item(b, i)
+			}
 		}
 		b[start] = '{' // in place of the first comma
 		return append(b, '}')
@@ -179,10 +191,7 @@ func (s selection) customer(set ast.SelectionSet, customer *models.Customer) (ap
 	if holds(selectedBy(s.ctx, set, "Customer"), "user") { // not known here, so the others need not be read for nothing
 		return nil, false
 	}
-	return s.object(set, "Customer", func(f selected) (appendItem, bool) {
-		if leaf := customerLeaves[f.Name]; leaf != nil {
-			return func(b []byte, _ int) []byte { return leaf(b, customer) }, true
-		}
+	return objectOf(s, set, "Customer", customerLeaves, []*models.Customer{customer}, func(f selected) (appendItem, bool) {
 		switch f.Name {
 		case "users":
 			return s.connection(f.Selections, customer)
@@ -220,7 +229,7 @@ func (s selection) connection(set ast.SelectionSet, customer *models.Customer) (
 		write := listOf(len(users.Nodes), item)
 		return func(b []byte, _ int) []byte { return write(b) }, ok
 	}
-	return s.object(set, "UserConnection", func(f selected) (appendItem, bool) {
+	return objectOf(s, set, "UserConnection", nil, []*UserConnection{users}, func(f selected) (appendItem, bool) {
 		switch f.Name {
 		case "nodes":
 			return all(s.user(f.Selections, users.Nodes))
@@ -239,27 +248,18 @@ func (s selection) connection(set ast.SelectionSet, customer *models.Customer) (
 
 // edge gives what writes the edges of a list.
 func (s selection) edge(set ast.SelectionSet, edges []*UserEdge) (appendItem, bool) {
-	return s.object(set, "UserEdge", func(f selected) (appendItem, bool) {
-		switch f.Name {
-		case "cursor":
-			return func(b []byte, i int) []byte { return appendText(b, edges[i].Cursor()) }, true
-		case "node":
-			users := make([]*models.User, len(edges))
-			for i, edge := range edges {
-				users[i] = edge.Node
-			}
-			return s.user(f.Selections, users)
+	return objectOf(s, set, "UserEdge", edgeLeaves, edges, func(f selected) (appendItem, bool) {
+		users := make([]*models.User, len(edges))
+		for i, edge := range edges {
+			users[i] = edge.Node
 		}
-		return nil, false
+		return s.user(f.Selections, users) // node
 	})
 }
 
 // user gives what writes the users of a list.
 func (s selection) user(set ast.SelectionSet, users []*models.User) (appendItem, bool) {
-	return s.object(set, "User", func(f selected) (appendItem, bool) {
-		if leaf := userLeaves[f.Name]; leaf != nil {
-			return func(b []byte, i int) []byte { return leaf(b, users[i]) }, true
-		}
+	return objectOf(s, set, "User", userLeaves, users, func(f selected) (appendItem, bool) {
 		switch f.Name {
 		case "subrole":
 			subroles, ok := try(func() ([]*models.Subrole, error) { return s.resolver.subrolesOf(s.ctx, users) })
@@ -319,11 +319,8 @@ func try[T any](resolve func() (T, error)) (found T, ok bool) {
 
 // objects gives what writes objects that have leaves only; one that is nil is null.
 // Few of them are many users' own, so each is encoded once and then copied.
-func objects[T any](s selection, f selected, typeName string, leaves map[string]func([]byte, *T) []byte, values []*T) (appendItem, bool) {
-	write, ok := s.object(f.Selections, typeName, func(f selected) (appendItem, bool) {
-		leaf := leaves[f.Name]
-		return func(b []byte, i int) []byte { return leaf(b, values[i]) }, leaf != nil
-	})
+func objects[T any](s selection, f selected, typeName string, leaves leaves[T], values []*T) (appendItem, bool) {
+	write, ok := objectOf(s, f.Selections, typeName, leaves, values, func(selected) (appendItem, bool) { return nil, false })
 	type part struct{ start, end int } // of what is written
 	written := map[*T]part{}
 	return func(b []byte, i int) []byte {
@@ -340,9 +337,9 @@ func objects[T any](s selection, f selected, typeName string, leaves map[string]
 	}, ok
 }
 
-// The leaves of each type by their names in the schema.
+// The leaves of each type.
 var (
-	userLeaves = map[string]func([]byte, *models.User) []byte{
+	userLeaves = leaves[models.User]{
 		"id":                    func(b []byte, u *models.User) []byte { return appendText(b, string(u.ID)) },
 		"number":                func(b []byte, u *models.User) []byte { return strconv.AppendInt(b, u.Number, 10) },
 		"username":              func(b []byte, u *models.User) []byte { return appendOptional(b, u.Username) },
@@ -370,25 +367,28 @@ var (
 		},
 		"extAuthRefId": func(b []byte, u *models.User) []byte { return appendOptional(b, u.ExtAuthRefID) },
 	}
-	subroleLeaves = map[string]func([]byte, *models.Subrole) []byte{
+	subroleLeaves = leaves[models.Subrole]{
 		"id":          func(b []byte, s *models.Subrole) []byte { return appendText(b, string(s.ID)) },
 		"code":        func(b []byte, s *models.Subrole) []byte { return appendText(b, s.Code) },
 		"displayName": func(b []byte, s *models.Subrole) []byte { return appendText(b, s.DisplayName) },
 		"label":       func(b []byte, s *models.Subrole) []byte { return appendText(b, s.Label) },
 		"description": func(b []byte, s *models.Subrole) []byte { return appendText(b, s.Description) },
 	}
-	authorityLeaves = map[string]func([]byte, *models.Authority) []byte{
+	authorityLeaves = leaves[models.Authority]{
 		"id":        func(b []byte, a *models.Authority) []byte { return strconv.AppendInt(b, a.ID, 10) },
 		"name":      func(b []byte, a *models.Authority) []byte { return appendText(b, a.Name) },
 		"cleanName": func(b []byte, a *models.Authority) []byte { return appendOptional(b, a.CleanName) },
 	}
-	pageInfoLeaves = map[string]func([]byte, *PageInfo) []byte{
+	edgeLeaves = leaves[UserEdge]{
+		"cursor": func(b []byte, e *UserEdge) []byte { return appendText(b, e.Cursor()) },
+	}
+	pageInfoLeaves = leaves[PageInfo]{
 		"hasNextPage":     func(b []byte, p *PageInfo) []byte { return strconv.AppendBool(b, p.HasNextPage) },
 		"hasPreviousPage": func(b []byte, p *PageInfo) []byte { return strconv.AppendBool(b, p.HasPreviousPage) },
 		"startCursor":     func(b []byte, p *PageInfo) []byte { return appendOptional(b, p.StartCursor) },
 		"endCursor":       func(b []byte, p *PageInfo) []byte { return appendOptional(b, p.EndCursor) },
 	}
-	customerLeaves = map[string]func([]byte, *models.Customer) []byte{
+	customerLeaves = leaves[models.Customer]{
 		"id":     func(b []byte, c *models.Customer) []byte { return appendText(b, string(c.ID)) },
 		"number": func(b []byte, c *models.Customer) []byte { return strconv.AppendInt(b, c.Number, 10) },
 		"companyId": func(b []byte, c *models.Customer) []byte {
