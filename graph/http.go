@@ -193,41 +193,6 @@ func badRequest(format string, args ...any) error {
 	return models.Errorf(models.CodeBadRequest, format, args...)
 }
 
-// params are the parameters of a request.
-type params struct {
-	query, operationName, documentID *string
-	variables, extensions            json.RawMessage
-}
-
-// readParams reads the parameters of a body, by their names exactly as the
-// specification has them: encoding/json would take Variables for variables, and the
-// last one of both.
-func readParams(body []byte) (p params, err error) {
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(body, &members); err != nil {
-		return p, err
-	}
-	for _, text := range p.texts() {
-		if raw, ok := members[text.name]; ok {
-			if err := json.Unmarshal(raw, text.value); err != nil {
-				return p, err
-			}
-		}
-	}
-	p.variables, p.extensions = members["variables"], members["extensions"]
-	return p, nil
-}
-
-type textParam struct {
-	name  string
-	value **string
-}
-
-// texts gives the parameters that are texts.
-func (p *params) texts() [3]textParam {
-	return [...]textParam{{"query", &p.query}, {"operationName", &p.operationName}, {"documentId", &p.documentID}}
-}
-
 func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) (Request, error) {
 	mediaType, options, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || mediaType != jsonType {
@@ -257,11 +222,12 @@ func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) (Request, err
 	if bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("[")) {
 		return Request{}, badRequest("batching is not supported: the body must be one JSON object")
 	}
-	p, err := readParams(data)
+	// A struct would take Variables for variables: encoding/json does not mind the case.
+	parameters, err := decodeObject(data)
 	if err != nil {
 		return Request{}, badRequest("the body must be a JSON object with query, and optionally operationName (texts), variables and extensions (objects)")
 	}
-	return p.request()
+	return newRequest(parameters)
 }
 
 // decompress reads a body that the client compressed.
@@ -292,67 +258,76 @@ func readURL(r *http.Request) (Request, error) {
 			return Request{}, badRequest("%s is given %d times; once is allowed", name, n)
 		}
 	}
-	var p params
-	for _, text := range p.texts() {
-		if values.Has(text.name) {
-			*text.value = new(values.Get(text.name))
+	parameters := map[string]any{}
+	for _, name := range []string{"query", "operationName", "documentId"} {
+		parameters[name] = values.Get(name)
+	}
+	for _, name := range []string{"variables", "extensions"} {
+		value := values.Get(name)
+		if value == "" {
+			continue
+		}
+		if models.LoneSurrogate([]byte(value)) {
+			return Request{}, errHalf(name)
+		}
+		if parameters[name], err = decodeObject([]byte(value)); err != nil {
+			return Request{}, badRequest("%s must be a JSON object and nothing else", name)
 		}
 	}
-	for name, target := range map[string]*json.RawMessage{"variables": &p.variables, "extensions": &p.extensions} {
-		if value := values.Get(name); value != "" {
-			*target = json.RawMessage(value)
-		}
-	}
-	return p.request()
+	return newRequest(parameters)
 }
 
-func (p params) request() (Request, error) {
-	variables, err := object("variables", p.variables)
+// newRequest makes a Request of parameters that were read as JSON.
+func newRequest(parameters map[string]any) (request Request, err error) {
+	for _, text := range []struct {
+		name  string
+		value *string
+	}{{"query", &request.Query}, {"operationName", &request.OperationName}, {"documentId", &request.DocumentID}} {
+		if *text.value, err = parameter[string](parameters, text.name, "string"); err != nil {
+			return Request{}, err
+		}
+	}
+	if request.Variables, err = objectParameter(parameters, "variables"); err != nil {
+		return Request{}, err
+	}
+	extensions, err := objectParameter(parameters, "extensions")
 	if err != nil {
 		return Request{}, err
 	}
-	extensions, err := object("extensions", p.extensions)
-	if err != nil {
-		return Request{}, err
-	}
-	hash, err := persistedQuery(extensions)
-	return Request{
-		Query:         text(p.query),
-		OperationName: text(p.operationName),
-		Variables:     variables,
-		Hash:          hash,
-		DocumentID:    text(p.documentID),
-	}, err
+	request.Hash, err = persistedQuery(extensions)
+	return request, err
 }
 
-func text(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
-}
-
-// object decodes a JSON object whose numbers stay as they were written.
-func object(name string, raw json.RawMessage) (map[string]any, error) {
-	if len(raw) == 0 {
-		return nil, nil
-	}
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.UseNumber()
-	var value map[string]any
-	if err := decoder.Decode(&value); err != nil {
-		return nil, badRequest("%s must be a JSON object", name)
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, badRequest("%s must be a JSON object and nothing else", name)
-	}
-	if models.LoneSurrogate(raw) {
-		return nil, errHalf(name)
-	}
-	if nests(value, maxNesting) {
-		return nil, models.Errorf(models.CodeBadUserInput, "%s nest too deep: at most %d levels are allowed", name, maxNesting)
+// parameter gives a parameter of a type, or nothing where it is null or not given.
+func parameter[T any](parameters map[string]any, name, kind string) (value T, err error) {
+	given := parameters[name]
+	value, ok := given.(T)
+	if !ok && given != nil {
+		return value, badRequest("%s must be a JSON %s", name, kind)
 	}
 	return value, nil
+}
+
+func objectParameter(parameters map[string]any, name string) (map[string]any, error) {
+	value, err := parameter[map[string]any](parameters, name, "object")
+	if err == nil && nests(value, maxNesting) {
+		err = models.Errorf(models.CodeBadUserInput, "%s nest too deep: at most %d levels are allowed", name, maxNesting)
+	}
+	return value, err
+}
+
+// decodeObject decodes a JSON object, or null, and nothing else. Numbers stay as they
+// were written.
+func decodeObject(data []byte) (object map[string]any, err error) {
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber()
+	if err := decoder.Decode(&object); err != nil {
+		return nil, err
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("more follows")
+	}
+	return object, nil
 }
 
 // errHalf refuses a text that would be another one once it is read.
