@@ -9,3 +9,9 @@ func NewPlainExecutor(store Store, log *slog.Logger, settings Settings) *Executo
 
 // ReadsFor tells whether a column is read for a field of a user.
 func ReadsFor(field string) bool { return userFields[field] != 0 }
+
+// KeptSelections gives how many selection sets of a document are kept.
+func KeptSelections(executor *Executor, query string) int {
+	document, _ := executor.documents.get(query)
+	return len(document.selections.known)
+}

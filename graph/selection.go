@@ -29,8 +29,11 @@ type selections struct {
 	room int
 }
 
-// selectedBytes is about what it takes to keep one field.
-const selectedBytes = 120
+// About what it takes to keep a set, and each field of it, and what is selected below.
+const (
+	selectedBytes  = 120
+	selectionBytes = 16
+)
 
 func newSelections(room int) *selections {
 	return &selections{known: map[selectionSet][]selected{}, room: room}
@@ -69,11 +72,18 @@ func selectedBy(ctx context.Context, set ast.SelectionSet, typeName string) []se
 	for i, field := range collected {
 		fields[i] = selected{field, "," + strconv.Quote(field.Alias) + ":"}
 	}
+	size := selectedBytes
+	for _, field := range fields {
+		size += selectedBytes + selectionBytes*len(field.Selections)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if size := len(fields) * selectedBytes; size <= s.room {
-		s.room -= size
+	if s.room -= size; s.room >= 0 {
 		s.known[key] = fields
+	} else {
+		// What lies below a set that is not kept is another one in each request: to keep
+		// it would do nothing, again and again.
+		s.room = 0
 	}
 	return fields
 }

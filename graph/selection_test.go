@@ -1,0 +1,37 @@
+package graph_test
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+
+	"roster/db"
+	"roster/db/dbtest"
+	"roster/graph"
+)
+
+// A document that selects more than is kept for it does not keep more with each request.
+func TestWhatIsKeptForADocumentDoesNotGrow(t *testing.T) {
+	database := dbtest.Open(t, db.SQLite)
+	dbtest.Fill(t, database, fixture())
+	settings := settings()
+	settings.CacheBytes = 8 << 20
+	executor := graph.NewExecutor(database, slog.New(slog.DiscardHandler), settings)
+	// A set that finds no room, and below it one that selects nothing.
+	query := `{ a: customerByNumber(number: 1) { ...C } b: customerByNumber(number: 1) { ...C } c: customerByNumber(number: 1) { ...C } }
+		fragment C on Customer { users(first: 1) { nodes { ...F } edges { node { ...F } } } }
+		fragment F on User { ` + numbered("a%d:id ", 60) + `subrole { ` + strings.Repeat("...N ", 80) + `} }
+		fragment N on Subrole { id @skip(if: true) }`
+	kept := func(requests int) int {
+		for range requests {
+			if response := executor.Execute(as(t, "member"), graph.Request{Query: query}); len(response.Errors) > 0 {
+				t.Fatal(response.Errors)
+			}
+		}
+		return graph.KeptSelections(executor, query)
+	}
+	before := kept(3)
+	if after := kept(20); before == 0 || after != before {
+		t.Errorf("%d sets are kept after 3 requests, and %d after 23", before, after)
+	}
+}
