@@ -150,8 +150,10 @@ func (x *Executor) run(ctx context.Context, request Request) Response {
 	}
 	var cost int
 	if !isOwn(ctx) {
+		caller := scope(ctx)
+		named := len(caller.CustomerIDs) + len(caller.CustomerNumbers)
 		var err error
-		if cost, err = x.settings.Limits.check(operation.Operation, operation.Variables); err != nil {
+		if cost, err = x.settings.Limits.check(operation.Operation, operation.Variables, named); err != nil {
 			response := x.refuse(ctx, err)
 			response.Cost = cost
 			if response.Errors[0].Extensions["code"] == string(models.CodeTooComplex) {

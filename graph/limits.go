@@ -28,9 +28,13 @@ func DefaultLimits() Limits {
 	return Limits{Tokens: 1_000, Depth: 12, Selections: 1_000, Cost: 10_000}
 }
 
-// introspectionDepth takes the place of Limits.Depth inside __schema and __type:
-// tools ask for the type of a type nine levels deep.
-const introspectionDepth = 20
+// What Limits.Depth and Limits.Selections are inside __schema and __type: tools ask for
+// the type of a type nine levels deep, and for 230 fields, which are there for each of
+// the schema's types.
+const (
+	introspectionDepth      = 20
+	introspectionSelections = 400
+)
 
 // The prices that are not 1. docs/graphql.md lists them for callers.
 const (
@@ -56,12 +60,15 @@ type weigher struct {
 	fragments map[string]weight
 	// values are what variables cost each time that they are used.
 	values map[string]int
+	// named is how many customers the caller's token names.
+	named int
 }
 
-// check refuses an operation that asks for more than the limits allow.
+// check refuses an operation that asks for more than the limits allow a caller whose
+// token names so many customers.
 // gqlgen's own complexity walk is not used, for it has no such memo.
-func (l Limits) check(operation *ast.OperationDefinition, variables map[string]any) (cost int, err error) {
-	w := weigher{variables, map[string]weight{}, map[string]int{}}
+func (l Limits) check(operation *ast.OperationDefinition, variables map[string]any, named int) (cost int, err error) {
+	w := weigher{variables, map[string]weight{}, map[string]int{}, named}
 	var data, introspection ast.SelectionSet
 	for _, selection := range operation.SelectionSet {
 		if field, ok := selection.(*ast.Field); ok && (field.Name == "__schema" || field.Name == "__type") {
@@ -75,9 +82,10 @@ func (l Limits) check(operation *ast.OperationDefinition, variables map[string]a
 		return total.cost, models.Errorf(models.CodeTooManySelections,
 			"the document nests fields too deep: at most %d levels are allowed (%d below __schema and __type)", l.Depth, introspectionDepth)
 	}
-	if n := add(total.selections, schema.selections); n > l.Selections {
+	if add(total.selections, schema.selections) > l.Selections || schema.selections > introspectionSelections {
 		return total.cost, models.Errorf(models.CodeTooManySelections,
-			"the document selects too many fields once its fragments are expanded: at most %d are allowed", l.Selections)
+			"the document selects too many fields once its fragments are expanded: at most %d are allowed (%d of them below __schema and __type)",
+			l.Selections, introspectionSelections)
 	}
 	if total.cost > l.Cost {
 		return total.cost, models.Errorf(models.CodeTooComplex, "the document costs %d; at most %d are allowed", total.cost, l.Cost)
@@ -133,7 +141,7 @@ func (w *weigher) field(field *ast.Field) weight {
 	case "Customer.subroles":
 		total.cost = add(1, multiply(subrolesSize, children.cost))
 	case "Viewer.customers":
-		total.cost = add(1, multiply(models.DefaultPageSize, children.cost))
+		total.cost = add(1, multiply(max(models.DefaultPageSize, w.named), children.cost))
 	default:
 		total.cost = add(1, children.cost)
 	}

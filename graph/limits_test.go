@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"roster/auth"
 	"roster/db"
 	"roster/db/dbtest"
 	"roster/graph"
@@ -148,6 +149,32 @@ func BenchmarkRefusals(b *testing.B) {
 			}
 			b.ReportMetric(float64(slowest.Microseconds())/1000, "ms-max")
 		})
+	}
+}
+
+// What is selected below __schema is there for each type, or for each field of each.
+func TestFieldsOfTheSchemaAreFew(t *testing.T) {
+	query := `{ __schema { types { fields { ...F type { fields { ...F } ofType { fields { ...F } } } } } } }
+		fragment F on __Field { ` + numbered("a%d: name ", 140) + `}`
+	response := newExecutor(nil).Execute(as(t, "nobody"), graph.Request{Query: query})
+	if len(response.Errors) != 1 || response.Errors[0].Extensions["code"] != "MAX_RECURSIVE_SELECTIONS_EXCEEDED" {
+		t.Errorf("%d bytes, errors %v", len(response.Data), response.Errors)
+	}
+}
+
+// A customer that a token names costs as much as one of a page.
+func TestCustomersOfATokenCost(t *testing.T) {
+	executor := newExecutor(dbtest.Open(t, db.SQLite))
+	const query = `{ viewer { customers { users(first: 100) { nodes { id } } } } }`
+	for named, want := range map[int]int{1: 4022, 20: 4022, 100: 20102} {
+		caller := &auth.Principal{Subject: "many", ExpiresAt: moment}
+		for number := range named {
+			caller.CustomerNumbers = append(caller.CustomerNumbers, int64(number))
+		}
+		response := executor.Execute(auth.WithPrincipal(t.Context(), caller), graph.Request{Query: query})
+		if refused := want > graph.DefaultLimits().Cost; response.Cost != want || refused != (len(response.Errors) > 0) {
+			t.Errorf("%d customers: costs %d, errors %v", named, response.Cost, response.Errors)
+		}
 	}
 }
 

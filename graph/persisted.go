@@ -70,10 +70,13 @@ func (x *Executor) document(request Request) (string, error) {
 		return "", models.Errorf(models.CodeBadRequest, "extensions.persistedQuery.sha256Hash is not the hash of query")
 	}
 	if len(request.Query) <= maxPersistedBytes {
-		x.persisted.add(request.Hash, request.Query, len(request.Query)+len(request.Hash))
+		x.persisted.add(request.Hash, request.Query, len(request.Query)+persistedBytes)
 	}
 	return request.Query, nil
 }
+
+// persistedBytes is about what it takes to keep a text under its hash, besides the text.
+const persistedBytes = 400
 
 // trusted finds a document of the manifest by its id, its hash or its own text.
 func (x *Executor) trusted(request Request) (string, error) {
