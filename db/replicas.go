@@ -46,8 +46,9 @@ type replicas struct {
 	log     *slog.Logger
 	turn    atomic.Uint64
 
-	watched *probe  // the primary
-	history history // of the primary
+	watched *probe     // the primary
+	asking  sync.Mutex // watched, while replicas are judged
+	history history    // of the primary
 	stop    context.CancelFunc
 	stopped chan struct{}
 }
@@ -60,6 +61,8 @@ type replica struct {
 	// term is the time in which the replica is used; nil while it is left out.
 	term     atomic.Pointer[term]
 	reported string // the problem that the log knows of
+	// astray is where it was when it was ahead of the primary; 0 for never.
+	astray int64
 
 	requests, reruns atomic.Int64
 	lag              atomic.Int64
@@ -302,13 +305,17 @@ func (r *replicas) check(ctx context.Context) {
 	began := time.Now()
 	// A primary that does not answer has written nothing that anybody knows of, so
 	// the replicas are measured by what is known.
-	if answer, err := r.watched.ask(ctx); err == nil {
-		r.history.note(began, answer, r.maxLag)
+	primary, away := r.watched.ask(ctx)
+	if away == nil {
+		r.history.note(began, primary, r.maxLag)
 	}
 	var group sync.WaitGroup
 	for _, replica := range r.all {
 		group.Go(func() {
 			answer, err := replica.probe.ask(ctx)
+			if err == nil && away == nil && answer.position > primary.position && r.ahead(ctx, answer.position) {
+				replica.astray = answer.position
+			}
 			if err == nil {
 				err = r.judge(replica, answer)
 			}
@@ -318,6 +325,16 @@ func (r *replicas) check(ctx context.Context) {
 		})
 	}
 	group.Wait()
+}
+
+// ahead reports whether the primary has still not written what a replica has replayed.
+// The replica does not follow it then: it received more of a primary before this one,
+// which this one knows nothing of.
+func (r *replicas) ahead(ctx context.Context, position int64) bool {
+	r.asking.Lock()
+	defer r.asking.Unlock()
+	primary, err := r.watched.ask(ctx)
+	return err == nil && primary.position < position
 }
 
 // judge says why a replica that answered cannot be used, if so.
@@ -331,8 +348,14 @@ func (r *replicas) judge(replica *replica, answer serverState) error {
 	if answer.role != r.history[0].role {
 		return fmt.Errorf("it is read by the role %s, and must be by that of the primary, %s", answer.role, r.history[0].role)
 	}
+	if answer.database != r.history[0].database {
+		return fmt.Errorf("it is read in the database %s, and must be in that of the primary, %s", answer.database, r.history[0].database)
+	}
 	if !answer.inRecovery {
 		return errors.New("it is no replica: it can be written to")
+	}
+	if replica.astray != 0 && answer.position == replica.astray {
+		return errors.New("it has replayed what the primary has never written, so it does not follow the primary")
 	}
 	lag, known := r.history.lag(answer.position)
 	if known {
@@ -372,10 +395,12 @@ type serverState struct {
 	// role is who asks. Its rights and the row level security that applies to it
 	// are what was checked on the primary.
 	role string
+	// database is the name of the one that is asked.
+	database string
 }
 
 const askServer = `SELECT pg_is_in_recovery(), (coalesce(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END,
-	'0/0') - '0/0'::pg_lsn)::bigint, (SELECT system_identifier FROM pg_control_system()), current_user::text`
+	'0/0') - '0/0'::pg_lsn)::bigint, (SELECT system_identifier FROM pg_control_system()), current_user::text, current_database()::text`
 
 // probe asks one server how it is. It has a connection of its own, so that a pool
 // that has none left does not pass for a server that is away.
@@ -405,7 +430,7 @@ func (p *probe) try(ctx context.Context) (state serverState, err error) {
 			return state, err
 		}
 	}
-	if err = p.conn.QueryRow(ctx, askServer).Scan(&state.inRecovery, &state.position, &state.system, &state.role); err != nil {
+	if err = p.conn.QueryRow(ctx, askServer).Scan(&state.inRecovery, &state.position, &state.system, &state.role, &state.database); err != nil {
 		p.forget(ctx)
 	}
 	return state, err

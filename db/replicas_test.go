@@ -2,12 +2,15 @@ package db_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/url"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/uptrace/bun"
 
 	"roster/db"
 	"roster/db/dbtest"
@@ -20,11 +23,7 @@ import (
 func TestRequestStaysOnOneReplica(t *testing.T) {
 	primary := dbtest.Primary(t)
 	databaseURL := primary.URL()
-	parsed, err := url.Parse(databaseURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	name := strings.TrimPrefix(parsed.Path, "/")
+	name := databaseOf(t, databaseURL)
 	data := dbtest.Users(5, 1)
 	customer := data.Customers[0].ID
 	dbtest.Fill(t, dbtest.OpenURL(t, databaseURL), data)
@@ -110,13 +109,14 @@ func TestStrangersAreNoReplicas(t *testing.T) {
 	promoted := primary.Replica()
 	var log logged
 	databaseURL := primary.URL()
+	name := databaseOf(t, databaseURL)
 	if _, err := dbtest.ConnectURL(t, databaseURL).ExecContext(t.Context(), "CREATE ROLE another SUPERUSER LOGIN"); err != nil {
 		t.Fatal(err)
 	}
 	store, err := db.Open(t.Context(), databaseURL, db.Options{
 		Replicas: []string{
-			primary.DSN("postgres"), stranger.DSN("postgres"), promoted.DSN("postgres"),
-			strings.Replace(promoted.DSN("template1"), "postgres@", "another@", 1),
+			primary.DSN(name), stranger.DSN("postgres"), promoted.DSN(name), promoted.DSN("template1"),
+			strings.Replace(promoted.DSN("postgres"), "postgres@", "another@", 1),
 		}, Log: log.logger(),
 	})
 	if err != nil {
@@ -125,6 +125,7 @@ func TestStrangersAreNoReplicas(t *testing.T) {
 	defer store.Close()
 	until(t, "the replica is used", func() bool { return store.Replicas()[2].Used })
 	until(t, "the log tells of the role", func() bool { return strings.Contains(log.String(), "it is read by the role another") })
+	until(t, "the log tells of the database", func() bool { return strings.Contains(log.String(), "it is read in the database template1") })
 	if _, err := dbtest.ConnectURL(t, promoted.DSN("postgres")).ExecContext(t.Context(), "SELECT pg_promote()"); err != nil {
 		t.Fatal(err)
 	}
@@ -139,6 +140,72 @@ func TestStrangersAreNoReplicas(t *testing.T) {
 	}
 }
 
+// databaseOf gives the name of a URL's database.
+func databaseOf(t *testing.T, databaseURL string) string {
+	t.Helper()
+	parsed, err := url.Parse(databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimPrefix(parsed.Path, "/")
+}
+
+// TestReplicaThatFollowsNobody has a replica that received more than the one that
+// took over from the primary. What was lost with the primary is not shown, neither at
+// once nor when the new primary has written as much.
+func TestReplicaThatFollowsNobody(t *testing.T) {
+	old := dbtest.Primary(t)
+	name := databaseOf(t, old.URL())
+	primary, ahead := old.Replica(), old.Replica()
+	onPrimary, onAhead := dbtest.ConnectURL(t, primary.DSN(name)), dbtest.ConnectURL(t, ahead.DSN(name))
+	on := func(server *bun.DB, statement string) (value string) {
+		t.Helper()
+		if err := server.QueryRowContext(t.Context(), statement).Scan(&value); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+		return value
+	}
+	const write = "CREATE TABLE %s AS SELECT i FROM generate_series(1, 20000) AS i"
+	for _, statement := range []string{"ALTER SYSTEM SET primary_conninfo = 'host=/nowhere'", "SELECT pg_reload_conf()"} {
+		if _, err := onPrimary.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "one replica receives nothing", func() bool { return on(onPrimary, "SELECT count(*) FROM pg_stat_wal_receiver") == "0" })
+	if _, err := dbtest.ConnectURL(t, old.DSN(name)).ExecContext(t.Context(), fmt.Sprintf(write, "lost")); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the other has what will be lost", func() bool { return on(onAhead, "SELECT count(*) FROM pg_tables WHERE tablename = 'lost'") == "1" })
+	old.Kill()
+	on(onPrimary, "SELECT pg_promote()")
+
+	var log logged
+	store, err := db.Open(t.Context(), primary.DSN(name), db.Options{Replicas: []string{ahead.DSN(name)}, Log: log.logger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	until(t, "the log says why it is not used", func() bool { return strings.Contains(log.String(), "it does not follow the primary") })
+	if _, err := onPrimary.ExecContext(t.Context(), fmt.Sprintf(write, "filler")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := onPrimary.ExecContext(t.Context(), fmt.Sprintf(write, "more")); err != nil {
+		t.Fatal(err)
+	}
+	replayed := on(onAhead, "SELECT pg_last_wal_replay_lsn()")
+	if passed := on(onPrimary, "SELECT pg_current_wal_lsn() > '"+replayed+"'"); passed != "true" {
+		t.Fatalf("the new primary has not written as much: %s", passed)
+	}
+	for range 3 {
+		const asked = "SELECT max(query_start) FROM pg_stat_activity WHERE application_name = 'roster' AND pid <> pg_backend_pid()"
+		last := on(onAhead, asked)
+		until(t, "it is asked again", func() bool { return on(onAhead, asked) != last })
+		if state := store.Replicas()[0]; state.Used {
+			t.Fatalf("it is used: %+v", state)
+		}
+	}
+}
+
 // TestReplicaWhoseConnectionsAreCut holds that a replica is not left out because
 // somebody ended the connection on which it is asked how it is.
 func TestReplicaWhoseConnectionsAreCut(t *testing.T) {
@@ -146,11 +213,7 @@ func TestReplicaWhoseConnectionsAreCut(t *testing.T) {
 	replica := primary.Replica()
 	var log logged
 	databaseURL := primary.URL()
-	parsed, err := url.Parse(databaseURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	replicaURL := replica.DSN(strings.TrimPrefix(parsed.Path, "/"))
+	replicaURL := replica.DSN(databaseOf(t, databaseURL))
 	store, err := db.Open(t.Context(), databaseURL, db.Options{Replicas: []string{replicaURL}, Log: log.logger()})
 	if err != nil {
 		t.Fatal(err)
