@@ -224,6 +224,24 @@ func TestMigrateEnds(t *testing.T) {
 	})
 }
 
+// A limit that a role has for its answers, as docs/scaling.md gives it one, does not
+// end a migration.
+func TestMigrateHasNoTimeLimit(t *testing.T) {
+	databaseURL := dbtest.Empty(t, db.Postgres)
+	const limit = `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET statement_timeout = 1', current_database()); END $$`
+	if _, err := dbtest.ConnectURL(t, databaseURL).ExecContext(t.Context(), limit); err != nil {
+		t.Fatal(err)
+	}
+	opened, err := db.Open(t.Context(), databaseURL, db.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer opened.Close()
+	if _, err := opened.Migrate(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestMigrateReadOnly(t *testing.T) {
 	store, err := db.Open(t.Context(), dbtest.Empty(t, db.SQLite), db.Options{ReadOnly: true})
 	if err != nil {

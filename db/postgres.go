@@ -131,7 +131,8 @@ func postgresConfig(databaseURL string, options Options) (*pgx.ConnConfig, error
 		// lower, which takes longer than reading it.
 		config.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
 	}
-	if options.StatementTimeout > 0 {
+	// What the role has is for answers, and would end a migration or an import.
+	if config.RuntimeParams["statement_timeout"] == "" || options.StatementTimeout > 0 {
 		config.RuntimeParams["statement_timeout"] = strconv.FormatInt(options.StatementTimeout.Milliseconds(), 10)
 	}
 	return config, nil
