@@ -72,6 +72,30 @@ func TestReplicas(t *testing.T) {
 			})
 		}
 
+		t.Run("PrimaryAway", func(t *testing.T) {
+			trial.t, watch.t = t, t
+			ready := func(want string) {
+				t.Helper()
+				if status, text := trial.get("/readyz"); status != http.StatusOK || text != want {
+					t.Errorf("/readyz: %d %s", status, text)
+				}
+			}
+			ready("ready\n")
+			primary.Kill()
+			ready("ready, by a replica: the database does not answer\n")
+			trial.round("")
+			replica.Stop()
+			watch.wait("left out", func(m replicaFigures) bool { return !m.used })
+			if status, text := trial.get("/readyz"); status != http.StatusServiceUnavailable {
+				t.Errorf("/readyz: %d %s", status, text)
+			}
+			primary.Start()
+			replica.Start()
+			watch.wait("used again", func(m replicaFigures) bool { return m.used })
+			trial.round("")
+			ready("ready\n")
+		})
+
 		t.Run("Lagging", func(t *testing.T) {
 			trial.t, watch.t = t, t
 			var paused string

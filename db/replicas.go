@@ -281,6 +281,11 @@ func (db *DB) Replicas() []ReplicaState {
 	return states
 }
 
+// HasReplica reports whether a replica is used.
+func (db *DB) HasReplica() bool {
+	return slices.ContainsFunc(db.Replicas(), func(state ReplicaState) bool { return state.Used })
+}
+
 // watch asks how all servers are until ctx is done.
 func (r *replicas) watch(ctx context.Context) {
 	defer close(r.stopped)
