@@ -16,8 +16,10 @@ import (
 // connectionLimit bounds the number of connections, and with it the memory for
 // those that nobody uses. Room for one more is made by closing the one that has
 // been without a request for longest, as HTTP allows at any time; so whoever
-// opens many keeps nobody out. A new connection finds no room only while every
-// other one has a request on it.
+// opens many keeps nobody out. When each has a request, the one goes that has had
+// it for longest without showing a token, as somebody has who asks for a file and
+// then reads it slowly. A new connection finds no room only while every other one is
+// a caller's.
 //
 // It also closes those that nobody has used for long. net/http can do that too, but
 // then keeps for as long, over HTTP/2, what was under way on a connection when it
@@ -28,18 +30,20 @@ type connectionLimit struct {
 	most int
 
 	mu sync.Mutex
-	// all has every connection, with its place in unused or nil.
-	all    map[net.Conn]*list.Element
-	unused *list.List // of unusedConnection, the longest without a request in front
+	// all has every connection, with its place in unused or anonymous, or nil.
+	all map[net.Conn]*list.Element
+	// unused are those without a request, and anonymous those with requests none of
+	// which has shown a token. Both hold closable, the longest in front.
+	unused, anonymous *list.List
 }
 
-// unusedConnection is a connection without a request.
-type unusedConnection struct {
+// closable is a connection that may be closed to make room.
+type closable struct {
 	net.Conn
 	since time.Time
 }
 
-// The time after which a connection that nobody uses is closed, and how often that
+// The time after which a connection that no caller uses is closed, and how often that
 // is looked for.
 const (
 	idleTimeout  = 3 * time.Minute
@@ -47,38 +51,69 @@ const (
 )
 
 func newConnectionLimit(most int) *connectionLimit {
-	return &connectionLimit{most: most, all: map[net.Conn]*list.Element{}, unused: list.New()}
+	return &connectionLimit{most: most, all: map[net.Conn]*list.Element{}, unused: list.New(), anonymous: list.New()}
 }
 
 // note follows the connections; it is a ConnState of an http.Server.
 func (l *connectionLimit) note(connection net.Conn, state http.ConnState) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if place := l.all[connection]; place != nil {
-		l.unused.Remove(place)
-	}
+	l.remove(l.all[connection])
 	switch state {
 	case http.StateNew, http.StateIdle:
-		l.all[connection] = l.unused.PushBack(unusedConnection{connection, time.Now()})
+		l.all[connection] = l.unused.PushBack(closable{connection, time.Now()})
 	case http.StateActive:
-		l.all[connection] = nil
+		l.all[connection] = l.anonymous.PushBack(closable{connection, time.Now()})
 	case http.StateClosed, http.StateHijacked:
 		delete(l.all, connection)
 	}
-	if longest := l.unused.Front(); longest != nil && len(l.all) > l.most {
-		l.close(longest)
+	if len(l.all) <= l.most {
+		return
+	}
+	own := l.all[connection]
+	for _, longest := range []*list.Element{l.unused.Front(), l.anonymous.Front()} {
+		if longest != nil && longest != own {
+			l.close(longest)
+			return
+		}
+	}
+	if own != nil {
+		l.close(own)
 	}
 }
 
-// close closes a connection that nobody uses.
+// remove takes a connection out of the list that it is in, if any.
+func (l *connectionLimit) remove(place *list.Element) {
+	if place != nil {
+		l.unused.Remove(place)
+		l.anonymous.Remove(place)
+	}
+}
+
+// keep has the connection of a request stay until it has no request: it is a caller's.
+func (l *connectionLimit) keep(r *http.Request) {
+	c, ok := r.Context().Value(resetsKey{}).(*resets)
+	if !ok {
+		return // in tests
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if place := l.all[c.connection]; place != nil {
+		l.remove(place)
+		l.all[c.connection] = nil
+	}
+}
+
+// close closes a connection that is no caller's.
 func (l *connectionLimit) close(place *list.Element) {
-	closing := l.unused.Remove(place).(unusedConnection).Conn
+	closing := place.Value.(closable).Conn
+	l.remove(place)
 	delete(l.all, closing)
 	// TLS says goodbye, for which a client that reads nothing can make it wait.
 	go func() { _ = closing.Close() }() // it is given up in any case
 }
 
-// closeIdle closes what nobody has used for long, again and again until ctx is done.
+// closeIdle closes what no caller has used for long, again and again until ctx is done.
 func (l *connectionLimit) closeIdle(ctx context.Context) {
 	ticker := time.NewTicker(idleInterval)
 	defer ticker.Stop()
@@ -95,8 +130,10 @@ func (l *connectionLimit) closeIdle(ctx context.Context) {
 func (l *connectionLimit) closeUnusedSince(then time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for longest := l.unused.Front(); longest != nil && !longest.Value.(unusedConnection).since.After(then); longest = l.unused.Front() {
-		l.close(longest)
+	for _, list := range []*list.List{l.unused, l.anonymous} {
+		for longest := list.Front(); longest != nil && !longest.Value.(closable).since.After(then); longest = list.Front() {
+			l.close(longest)
+		}
 	}
 }
 

@@ -10,9 +10,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,7 +26,7 @@ func (l *connectionLimit) isLast(client net.Addr) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	last := l.unused.Back()
-	return last != nil && last.Value.(unusedConnection).RemoteAddr().String() == client.String()
+	return last != nil && last.Value.(closable).RemoteAddr().String() == client.String()
 }
 
 // One connection too many costs the one that has been unused for longest; those
@@ -80,13 +82,14 @@ func TestConnectionLimit(t *testing.T) {
 	}
 }
 
-// While every connection has a request on it, a new one finds no room.
+// While every connection has a caller's request on it, a new one finds no room.
 func TestConnectionLimitKeepsThoseInUse(t *testing.T) {
 	limit := newConnectionLimit(1)
 	busy, _ := net.Pipe()
 	defer busy.Close()
 	limit.note(busy, http.StateNew)
 	limit.note(busy, http.StateActive)
+	limit.keep(httptest.NewRequestWithContext((&resetLimit{}).context(t.Context(), busy), "GET", "/", nil))
 	late, other := net.Pipe()
 	limit.note(late, http.StateNew)
 	if _, err := other.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
@@ -94,8 +97,47 @@ func TestConnectionLimitKeepsThoseInUse(t *testing.T) {
 	}
 	limit.note(late, http.StateClosed)
 	limit.note(busy, http.StateClosed)
-	if len(limit.all) != 0 || limit.unused.Len() != 0 {
-		t.Errorf("%v and %v are left", limit.all, limit.unused)
+	if len(limit.all) != 0 || limit.unused.Len() != 0 || limit.anonymous.Len() != 0 {
+		t.Errorf("%v, %v and %v are left", limit.all, limit.unused, limit.anonymous)
+	}
+}
+
+// Who asks for what needs no token, and then does not read it, keeps nobody out.
+func TestSlowReadersKeepNobodyOut(t *testing.T) {
+	const most = 20
+	server := startTestServer(t, nil, func(s *serverSettings) { s.MaxConnections, s.GraphiQL = most, true })
+	scripts, err := filepath.Glob("graphiql/dist/assets/monaco-editor-*.js.gz")
+	if len(scripts) != 1 {
+		t.Fatal(scripts, err)
+	}
+	script := strings.TrimSuffix(filepath.Base(scripts[0]), ".gz")
+	narrow := net.Dialer{Control: func(_, _ string, socket syscall.RawConn) error {
+		var err error
+		return errors.Join(socket.Control(func(fd uintptr) {
+			// As on a network: loopback would take the whole file at once.
+			err = errors.Join(syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_MAXSEG, 1400),
+				syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 2048))
+		}), err)
+	}}
+	for range most {
+		slow, err := narrow.DialContext(t.Context(), "tcp", strings.TrimPrefix(server.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer slow.Close()
+		fmt.Fprintf(slow, "GET /graphiql/assets/%s HTTP/1.1\r\nHost: x\r\n\r\n", script)
+		if line, err := bufio.NewReaderSize(slow, 16).ReadString('\n'); !strings.HasPrefix(line, "HTTP/1.1 200 ") {
+			t.Fatal(script, line, err)
+		}
+	}
+	for range 5 {
+		client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		response, err := client.Get(server.url + "/healthz")
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		response.Body.Close()
 	}
 }
 
@@ -286,31 +328,34 @@ func TestIdleConnectionsAreClosed(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		go limit.closeIdle(ctx)
-		open := func(state http.ConnState) net.Conn {
+		open := func(state http.ConnState, caller bool) net.Conn {
 			client, server := net.Pipe()
 			t.Cleanup(func() { client.Close() })
 			limit.note(server, http.StateNew)
 			limit.note(server, state)
+			if caller {
+				limit.keep(httptest.NewRequestWithContext((&resetLimit{}).context(ctx, server), "GET", "/", nil))
+			}
 			return client
 		}
 		// closed reports whether the connection ends within so long, which takes no
 		// time in a bubble.
 		closed := func(client net.Conn, within time.Duration) bool {
-			if err := client.SetReadDeadline(time.Now().Add(within)); err != nil {
-				t.Fatal(err)
+			if err := client.SetReadDeadline(time.Now().Add(within)); errors.Is(err, io.ErrClosedPipe) {
+				return true
 			}
 			_, err := client.Read(make([]byte, 1))
 			return errors.Is(err, io.EOF)
 		}
-		unused, busy := open(http.StateIdle), open(http.StateActive)
+		unused, slow, busy := open(http.StateIdle, false), open(http.StateActive, false), open(http.StateActive, true)
 		if closed(unused, idleTimeout-time.Second) {
 			t.Error("it is closed too early")
 		}
-		if !closed(unused, time.Second+idleInterval) {
+		if !closed(unused, time.Second+idleInterval) || !closed(slow, idleInterval) {
 			t.Error("it stays open")
 		}
 		if closed(busy, time.Hour) {
-			t.Error("one with a request on it is closed")
+			t.Error("one with a caller's request on it is closed")
 		}
 	})
 }

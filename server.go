@@ -145,7 +145,11 @@ func (s *server) routes() http.Handler {
 func (s *server) identifyCaller(refuse refuse) func(http.Handler) http.Handler {
 	refuse = unread(refuse)
 	return func(next http.Handler) http.Handler {
-		return s.verifier.Middleware(refuse)(s.rates.middleware(refuse)(s.spread(refuse)(next)))
+		known := s.rates.middleware(refuse)(s.spread(refuse)(next))
+		return s.verifier.Middleware(refuse)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s.connections.keep(r)
+			known.ServeHTTP(w, r)
+		}))
 	}
 }
 

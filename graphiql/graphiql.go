@@ -12,10 +12,12 @@ import (
 	"embed"
 	"html/template"
 	"io"
+	"io/fs"
 	"net/http"
 	"path"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // contentSecurityPolicy allows what the page needs and nothing else. Monaco,
@@ -92,7 +94,7 @@ func Handler(page Page) http.Handler {
 			return
 		}
 		w.Header().Set("Cache-Control", caching)
-		write(w, ".html", html.Bytes())
+		write(w, ".html", bytes.NewReader(html.Bytes()))
 	})
 }
 
@@ -108,18 +110,18 @@ func serveFile(w http.ResponseWriter, r *http.Request, name string) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-cache")
 	// Names that are no valid path, such as "../x", are an error here too.
-	body, err := dist.ReadFile("dist/" + name + ".gz")
+	file, err := dist.Open("dist/" + name + ".gz")
 	if err != nil {
 		http.NotFound(w, r)
 		return
 	}
+	body := file.(io.ReadSeeker) // as embed has it
 
 	h.Set("Vary", "Accept-Encoding")
 	if acceptsGzip(r.Header.Values("Accept-Encoding")) {
 		h.Set("Content-Encoding", "gzip")
-	} else if body, err = gunzip(body); err != nil {
-		http.Error(w, "internal server error", http.StatusInternalServerError)
-		return
+	} else {
+		body = bytes.NewReader(unpacked[name]())
 	}
 	if strings.HasPrefix(name, "assets/") {
 		// The name holds a hash of the content.
@@ -128,19 +130,49 @@ func serveFile(w http.ResponseWriter, r *http.Request, name string) {
 	write(w, path.Ext(name), body)
 }
 
-func write(w http.ResponseWriter, ext string, body []byte) {
+// write sends a body without another copy of it in memory: a client may be slow.
+func write(w http.ResponseWriter, ext string, body io.ReadSeeker) {
+	// What is in memory can be sought in. An error means that the client is gone: there
+	// is no one to tell.
+	size, _ := body.Seek(0, io.SeekEnd)
+	_, _ = body.Seek(0, io.SeekStart)
 	w.Header().Set("Content-Type", contentTypes[ext])
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	// An error means that the client is gone: there is no one to tell.
-	_, _ = w.Write(body) //nolint:gosec // an embedded file, or the page that the template has escaped
+	w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
+	_, _ = io.Copy(w, body)
 }
 
-func gunzip(compressed []byte) ([]byte, error) {
+// unpacked gives each file as few clients want it. It is unpacked once: they may be
+// many at a time, and slow.
+var unpacked = func() map[string]func() []byte {
+	files := map[string]func() []byte{}
+	err := fs.WalkDir(dist, "dist", func(path string, _ fs.DirEntry, err error) error {
+		name, packed := strings.CutSuffix(strings.TrimPrefix(path, "dist/"), ".gz")
+		if packed {
+			files[name] = sync.OnceValue(func() []byte { return gunzip(path) })
+		}
+		return err
+	})
+	if err != nil {
+		panic(err) // what is embedded can be read
+	}
+	return files
+}()
+
+// gunzip unpacks an embedded file, which cannot fail.
+func gunzip(path string) []byte {
+	compressed, err := dist.ReadFile(path)
+	if err != nil {
+		panic(err)
+	}
 	r, err := gzip.NewReader(bytes.NewReader(compressed))
 	if err != nil {
-		return nil, err
+		panic(err)
 	}
-	return io.ReadAll(r)
+	body, err := io.ReadAll(r)
+	if err != nil {
+		panic(err)
+	}
+	return body
 }
 
 // acceptsGzip reports whether the values of Accept-Encoding allow gzip. An

@@ -10,7 +10,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"path"
+	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -242,6 +244,49 @@ func TestHead(t *testing.T) {
 		_ = res.Body.Close()
 		if err != nil || res.StatusCode != http.StatusOK || len(body) != 0 || res.ContentLength <= 0 {
 			t.Errorf("%s: status %d, length %d, %d bytes, error %v", target, res.StatusCode, res.ContentLength, len(body), err)
+		}
+	}
+}
+
+// nowhere is where an answer goes that nobody keeps.
+type nowhere struct {
+	header http.Header
+	bytes  int
+}
+
+func (w *nowhere) Header() http.Header { return w.header }
+
+func (w *nowhere) WriteHeader(int) {}
+
+func (w *nowhere) Write(p []byte) (int, error) {
+	w.bytes += len(p)
+	return len(p), nil
+}
+
+// Clients of a file, however many they are, share it, packed or not.
+func TestFilesAreShared(t *testing.T) {
+	scripts, err := filepath.Glob("dist/assets/monaco-editor-*.js.gz")
+	if len(scripts) != 1 {
+		t.Fatal(scripts, err)
+	}
+	handler := graphiql.Handler(graphiql.Page{})
+	for _, encoding := range []string{"gzip", "identity"} {
+		request := httptest.NewRequest(http.MethodGet, strings.TrimSuffix(strings.TrimPrefix(scripts[0], "dist"), ".gz"), nil)
+		request.Header.Set("Accept-Encoding", encoding)
+		send := func() int {
+			w := &nowhere{header: http.Header{}}
+			handler.ServeHTTP(w, request)
+			return w.bytes
+		}
+		size := send()
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range 10 {
+			send()
+		}
+		runtime.ReadMemStats(&after)
+		if taken := after.TotalAlloc - before.TotalAlloc; size < 500_000 || taken > uint64(size) {
+			t.Errorf("%s: a file of %d bytes takes %d more for 10 requests", encoding, size, taken)
 		}
 	}
 }
