@@ -4,7 +4,9 @@
 // measures Roster against, and not a server for anything else.
 //
 // It does what every answer needs and nothing more: it has no other query, no
-// limits, no log and no request ids. As Roster may, it keeps subroles and
+// limits, no log and no request ids. Two things that Roster does to be quick it does
+// not: it verifies the token of every request and recognizes none, and its answers
+// leave as net/http sends them, in two writes. As Roster may, it keeps subroles and
 // authorities, which hardly ever change, in memory and reads them anew now and then.
 package main
 
@@ -17,6 +19,7 @@ import (
 	"log"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,10 +37,14 @@ func main() {
 	listen := flag.String("listen", "127.0.0.1:8081", "address to listen on")
 	connections := flag.Int("connections", 16, "size of the pool")
 	flag.Parse()
+	debug.SetGCPercent(gcPercent)
 	if err := run(context.Background(), *listen, *connections); err != nil {
 		log.Fatal(err)
 	}
 }
+
+// gcPercent is what Roster has too. It gives 1.13 times the pages of Go's own 100.
+const gcPercent = 400
 
 func run(ctx context.Context, listen string, connections int) error {
 	config, err := pgxpool.ParseConfig(os.Getenv("BENCH_DATABASE_URL"))
