@@ -37,13 +37,14 @@ type connectionLimit struct {
 	unused, anonymous *list.List
 }
 
-// closable is a connection that may be closed to make room.
+// closable is a connection that may be closed to make room, and the list it is in.
 type closable struct {
 	net.Conn
 	since time.Time
+	list  *list.List
 }
 
-// The time after which a connection that no caller uses is closed, and how often that
+// The time after which a connection that nobody uses is closed, and how often that
 // is looked for.
 const (
 	idleTimeout  = 3 * time.Minute
@@ -61,9 +62,9 @@ func (l *connectionLimit) note(connection net.Conn, state http.ConnState) {
 	l.remove(l.all[connection])
 	switch state {
 	case http.StateNew, http.StateIdle:
-		l.all[connection] = l.unused.PushBack(closable{connection, time.Now()})
+		l.add(l.unused, connection)
 	case http.StateActive:
-		l.all[connection] = l.anonymous.PushBack(closable{connection, time.Now()})
+		l.add(l.anonymous, connection)
 	case http.StateClosed, http.StateHijacked:
 		delete(l.all, connection)
 	}
@@ -82,15 +83,19 @@ func (l *connectionLimit) note(connection net.Conn, state http.ConnState) {
 	}
 }
 
+func (l *connectionLimit) add(to *list.List, connection net.Conn) {
+	l.all[connection] = to.PushBack(closable{connection, time.Now(), to})
+}
+
 // remove takes a connection out of the list that it is in, if any.
-func (l *connectionLimit) remove(place *list.Element) {
+func (*connectionLimit) remove(place *list.Element) {
 	if place != nil {
-		l.unused.Remove(place)
-		l.anonymous.Remove(place)
+		place.Value.(closable).list.Remove(place)
 	}
 }
 
-// keep has the connection of a request stay until it has no request: it is a caller's.
+// keep keeps the connection of a request whose token is valid from being closed, until
+// it has no request. It may have none any more: one of HTTP/2 can be given up before.
 func (l *connectionLimit) keep(r *http.Request) {
 	c, ok := r.Context().Value(resetsKey{}).(*resets)
 	if !ok {
@@ -98,7 +103,7 @@ func (l *connectionLimit) keep(r *http.Request) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if place := l.all[c.connection]; place != nil {
+	if place := l.all[c.connection]; place != nil && place.Value.(closable).list == l.anonymous {
 		l.remove(place)
 		l.all[c.connection] = nil
 	}
@@ -113,7 +118,7 @@ func (l *connectionLimit) close(place *list.Element) {
 	go func() { _ = closing.Close() }() // it is given up in any case
 }
 
-// closeIdle closes what no caller has used for long, again and again until ctx is done.
+// closeIdle closes what nobody has used for long, again and again until ctx is done.
 func (l *connectionLimit) closeIdle(ctx context.Context) {
 	ticker := time.NewTicker(idleInterval)
 	defer ticker.Stop()
@@ -130,10 +135,8 @@ func (l *connectionLimit) closeIdle(ctx context.Context) {
 func (l *connectionLimit) closeUnusedSince(then time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, list := range []*list.List{l.unused, l.anonymous} {
-		for longest := list.Front(); longest != nil && !longest.Value.(closable).since.After(then); longest = list.Front() {
-			l.close(longest)
-		}
+	for longest := l.unused.Front(); longest != nil && !longest.Value.(closable).since.After(then); longest = l.unused.Front() {
+		l.close(longest)
 	}
 }
 

@@ -81,6 +81,8 @@ func TestReplicas(t *testing.T) {
 				}
 			}
 			ready("ready\n")
+			primary.Pause()
+			ready("ready, by a replica: the database does not answer\n")
 			primary.Kill()
 			ready("ready, by a replica: the database does not answer\n")
 			trial.round("")

@@ -262,7 +262,11 @@ func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
 // and would stand before callers in the queue for a connection otherwise.
 func (s *server) checkSchema(ctx context.Context) error {
 	_, err, _ := s.schemaChecks.Do("", func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		patience := 2 * time.Second
+		if s.schemaCurrent.Load() && s.db.HasReplica() {
+			patience /= 4 // there is another answer, which a probe may not wait long for
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 		defer cancel()
 		err := s.db.CheckSchema(ctx)
 		if err == nil || errors.Is(err, db.ErrSchemaNotCurrent) {

@@ -131,8 +131,10 @@ func postgresConfig(databaseURL string, options Options) (*pgx.ConnConfig, error
 		// lower, which takes longer than reading it.
 		config.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
 	}
-	// What the role has is for answers, and would end a migration or an import.
-	if config.RuntimeParams["statement_timeout"] == "" || options.StatementTimeout > 0 {
+	// Sent even as 0, which is no limit: one that the role has is for answers, and would
+	// end a migration or an import.
+	inURL := config.RuntimeParams["statement_timeout"] != "" || strings.Contains(config.RuntimeParams["options"], "statement_timeout")
+	if options.StatementTimeout > 0 || !inURL {
 		config.RuntimeParams["statement_timeout"] = strconv.FormatInt(options.StatementTimeout.Milliseconds(), 10)
 	}
 	return config, nil

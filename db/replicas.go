@@ -318,7 +318,8 @@ func (r *replicas) check(ctx context.Context) {
 	for _, replica := range r.all {
 		group.Go(func() {
 			answer, err := replica.probe.ask(ctx)
-			if err == nil && away == nil && answer.position > primary.position && r.ahead(ctx, answer.position) {
+			// A standby in the place of the primary may itself be behind.
+			if err == nil && away == nil && !primary.inRecovery && answer.position > primary.position && r.ahead(ctx, answer.position) {
 				replica.astray = answer.position
 			}
 			if err == nil {
@@ -339,7 +340,7 @@ func (r *replicas) ahead(ctx context.Context, position int64) bool {
 	r.asking.Lock()
 	defer r.asking.Unlock()
 	primary, err := r.watched.ask(ctx)
-	return err == nil && primary.position < position
+	return err == nil && !primary.inRecovery && primary.position < position
 }
 
 // judge says why a replica that answered cannot be used, if so.
@@ -348,7 +349,7 @@ func (r *replicas) judge(replica *replica, answer serverState) error {
 		return errors.New("the primary did not answer yet, so nobody knows how far behind it is")
 	}
 	if answer.system != r.history[0].system {
-		return errors.New("it is a server of another database, and no replica of this one")
+		return errors.New("it is no copy of the primary: its system identifier is another")
 	}
 	if answer.role != r.history[0].role {
 		return fmt.Errorf("it is read by the role %s, and must be by that of the primary, %s", answer.role, r.history[0].role)

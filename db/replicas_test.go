@@ -135,7 +135,7 @@ func TestStrangersAreNoReplicas(t *testing.T) {
 			t.Errorf("%+v", state)
 		}
 	}
-	for _, want := range []string{"it is no replica", "a server of another database"} {
+	for _, want := range []string{"it is no replica", "it is no copy of the primary"} {
 		until(t, "the log says: "+want, func() bool { return strings.Contains(log.String(), want) })
 	}
 }

@@ -28,7 +28,7 @@ type cached[V any] struct {
 }
 
 // maxCachedShare is the share of a cache that one entry may take.
-const maxCachedShare = 16
+const maxCachedShare = 10
 
 func newCache[V any](limit int) *cache[V] {
 	return &cache[V]{limit: limit, recent: list.New(), byKey: map[string]*list.Element{}}
@@ -89,11 +89,13 @@ func (c documentCache) Get(_ context.Context, text string) (*ast.QueryDocument, 
 
 // Add keeps a document.
 func (c documentCache) Add(_ context.Context, text string, document *ast.QueryDocument) {
-	parsed := parsedDocument{document, nil}
+	parsed, size := parsedDocument{document, nil}, len(text)*parsedFactor
 	if !conditional(document) {
-		parsed.selections = newSelections(len(text) * selectedFactor)
+		room := len(text) * selectedFactor
+		parsed.selections = newSelections(room)
+		size += room
 	}
-	c.add(text, parsed, len(text)*(parsedFactor+selectedFactor))
+	c.add(text, parsed, size)
 }
 
 // selections gives what the document of an operation selects.

@@ -29,8 +29,8 @@ func DefaultLimits() Limits {
 }
 
 // What Limits.Depth and Limits.Selections are inside __schema and __type: tools ask for
-// the type of a type nine levels deep, and for 230 fields, which are there for each of
-// the schema's types.
+// the type of a type nine levels deep, and for 230 fields, most of which are answered
+// once for each of the schema's types.
 const (
 	introspectionDepth      = 20
 	introspectionSelections = 400
@@ -50,6 +50,8 @@ const (
 // kept apart because a fragment can be spread in lists of different sizes.
 type weight struct {
 	depth, selections, cost, perRecord int
+	// What is below __schema and __type counts apart.
+	schemaDepth, schemaSelections int
 }
 
 // weigher adds up a document. A fragment weighs the same wherever it is spread,
@@ -69,20 +71,12 @@ type weigher struct {
 // gqlgen's own complexity walk is not used, for it has no such memo.
 func (l Limits) check(operation *ast.OperationDefinition, variables map[string]any, named int) (cost int, err error) {
 	w := weigher{variables, map[string]weight{}, map[string]int{}, named}
-	var data, introspection ast.SelectionSet
-	for _, selection := range operation.SelectionSet {
-		if field, ok := selection.(*ast.Field); ok && (field.Name == "__schema" || field.Name == "__type") {
-			introspection = append(introspection, field)
-		} else {
-			data = append(data, selection)
-		}
-	}
-	total, schema := w.selectionSet(data), w.selectionSet(introspection)
-	if total.depth > l.Depth || schema.depth > introspectionDepth {
+	total := w.selectionSet(operation.SelectionSet)
+	if total.depth > l.Depth || total.schemaDepth > introspectionDepth {
 		return total.cost, models.Errorf(models.CodeTooManySelections,
 			"the document nests fields too deep: at most %d levels are allowed (%d below __schema and __type)", l.Depth, introspectionDepth)
 	}
-	if add(total.selections, schema.selections) > l.Selections || schema.selections > introspectionSelections {
+	if add(total.selections, total.schemaSelections) > l.Selections || total.schemaSelections > introspectionSelections {
 		return total.cost, models.Errorf(models.CodeTooManySelections,
 			"the document selects too many fields once its fragments are expanded: at most %d are allowed (%d of them below __schema and __type)",
 			l.Selections, introspectionSelections)
@@ -109,6 +103,8 @@ func (w *weigher) selectionSet(set ast.SelectionSet) weight {
 		total.selections = add(total.selections, part.selections)
 		total.cost = add(total.cost, part.cost)
 		total.perRecord = add(total.perRecord, part.perRecord)
+		total.schemaDepth = max(total.schemaDepth, part.schemaDepth)
+		total.schemaSelections = add(total.schemaSelections, part.schemaSelections)
 	}
 	return total
 }
@@ -124,6 +120,9 @@ func (w *weigher) fragment(spread *ast.FragmentSpread) weight {
 
 func (w *weigher) field(field *ast.Field) weight {
 	children := w.selectionSet(field.SelectionSet)
+	if field.Name == "__schema" || field.Name == "__type" { // fields of Query only
+		return weight{schemaDepth: add(1, children.depth), schemaSelections: add(1, children.selections)}
+	}
 	total := weight{depth: add(1, children.depth), selections: add(1, children.selections)}
 	parent := ""
 	if field.ObjectDefinition != nil {

@@ -152,13 +152,18 @@ func BenchmarkRefusals(b *testing.B) {
 	}
 }
 
-// What is selected below __schema is there for each type, or for each field of each.
-func TestFieldsOfTheSchemaAreFew(t *testing.T) {
-	query := `{ __schema { types { fields { ...F type { fields { ...F } ofType { fields { ...F } } } } } } }
-		fragment F on __Field { ` + numbered("a%d: name ", 140) + `}`
-	response := newExecutor(nil).Execute(as(t, "nobody"), graph.Request{Query: query})
-	if len(response.Errors) != 1 || response.Errors[0].Extensions["code"] != "MAX_RECURSIVE_SELECTIONS_EXCEEDED" {
-		t.Errorf("%d bytes, errors %v", len(response.Data), response.Errors)
+// What is selected below __schema is answered for each type, or for each field of each,
+// so its number is bounded.
+func TestFieldsBelowSchemaAreBounded(t *testing.T) {
+	const schema = `__schema { types { fields { ...F type { fields { ...F } ofType { fields { ...F } } } } } }`
+	for _, query := range []string{"{ " + schema + " }", "{ ... { " + schema + " } }", "{ ...Q } fragment Q on Query { " + schema + " }"} {
+		for fields, refused := range map[int]bool{130: false, 140: true} {
+			query := query + " fragment F on __Field { " + numbered("a%d: name ", fields) + "}"
+			response := newExecutor(nil).Execute(as(t, "nobody"), graph.Request{Query: query})
+			if !refused && len(response.Errors) > 0 || refused && (len(response.Errors) != 1 || response.Errors[0].Extensions["code"] != "MAX_RECURSIVE_SELECTIONS_EXCEEDED") {
+				t.Errorf("%.30s with %d fields: %d bytes, errors %v", query, fields, len(response.Data), response.Errors)
+			}
+		}
 	}
 }
 
