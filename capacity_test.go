@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -143,4 +144,27 @@ func (l *load) ask(connection net.Conn, reader *bufio.Reader, sent time.Time, in
 		l.t.Errorf("answered with %d %v", response.StatusCode, response.Header)
 	}
 	return true
+}
+
+// usersRequest is what a dashboard asks for.
+func usersRequest(facts demoFacts) func() *http.Request {
+	body := fmt.Sprintf(`{"query":"{ customerByNumber(number: %d) { name users(first: 20) { totalCount nodes { email subrole { code } authorities { name } } } } }"}`,
+		facts.Customers[generated].Number)
+	return func() *http.Request {
+		request, err := http.NewRequest("POST", facts.GraphQL, strings.NewReader(body))
+		if err != nil {
+			panic(err)
+		}
+		request.Header.Set("Content-Type", "application/json")
+		request.Header.Set("Authorization", "Bearer "+facts.Tokens.Admin)
+		return request
+	}
+}
+
+func percentile(took []time.Duration, percent int) time.Duration {
+	if len(took) == 0 {
+		return 0
+	}
+	slices.Sort(took)
+	return took[min(len(took)*percent/100, len(took)-1)].Round(time.Microsecond)
 }

@@ -125,21 +125,6 @@ func fillCaches(t *testing.T, facts demoFacts) {
 	}
 }
 
-// usersRequest is what a dashboard asks for.
-func usersRequest(facts demoFacts) func() *http.Request {
-	body := fmt.Sprintf(`{"query":"{ customerByNumber(number: %d) { name users(first: 20) { totalCount nodes { email subrole { code } authorities { name } } } } }"}`,
-		facts.Customers[generated].Number)
-	return func() *http.Request {
-		request, err := http.NewRequest("POST", facts.GraphQL, strings.NewReader(body))
-		if err != nil {
-			panic(err)
-		}
-		request.Header.Set("Content-Type", "application/json")
-		request.Header.Set("Authorization", "Bearer "+facts.Tokens.Admin)
-		return request
-	}
-}
-
 // dashboard makes a request again and again over connections of its own, and is
 // entitled to an answer each time.
 type dashboard struct {
@@ -173,14 +158,6 @@ func (c *dashboard) p99() time.Duration {
 	p99 := percentile(c.took, 99)
 	c.took = nil
 	return p99
-}
-
-func percentile(took []time.Duration, percent int) time.Duration {
-	if len(took) == 0 {
-		return 0
-	}
-	slices.Sort(took)
-	return took[min(len(took)*percent/100, len(took)-1)].Round(time.Microsecond)
 }
 
 // refusals are the times that they took.

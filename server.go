@@ -249,7 +249,7 @@ func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
 	switch err := s.checkSchema(r.Context()); {
 	case errors.Is(err, db.ErrSchemaNotCurrent):
 		plain(w, http.StatusServiceUnavailable, "the schema of the database is not current")
-	case err != nil && s.schemaCurrent.Load() && s.db.HasReplica():
+	case err != nil && s.schemaCurrent.Load() && s.db.UsesReplica():
 		plain(w, http.StatusOK, "ready, by a replica: the database does not answer")
 	case err != nil:
 		plain(w, http.StatusServiceUnavailable, "the database does not answer")
@@ -263,7 +263,7 @@ func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
 func (s *server) checkSchema(ctx context.Context) error {
 	_, err, _ := s.schemaChecks.Do("", func() (any, error) {
 		patience := 2 * time.Second
-		if s.schemaCurrent.Load() && s.db.HasReplica() {
+		if s.schemaCurrent.Load() && s.db.UsesReplica() {
 			patience /= 4 // there is another answer, which a probe may not wait long for
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)

@@ -47,7 +47,7 @@ type replicas struct {
 	turn    atomic.Uint64
 
 	watched *probe     // the primary
-	asking  sync.Mutex // watched, while replicas are judged
+	asking  sync.Mutex // guards watched while the replicas are asked, at the same time
 	history history    // of the primary
 	stop    context.CancelFunc
 	stopped chan struct{}
@@ -281,8 +281,8 @@ func (db *DB) Replicas() []ReplicaState {
 	return states
 }
 
-// HasReplica reports whether a replica is used.
-func (db *DB) HasReplica() bool {
+// UsesReplica reports whether requests are sent to a replica.
+func (db *DB) UsesReplica() bool {
 	return slices.ContainsFunc(db.Replicas(), func(state ReplicaState) bool { return state.Used })
 }
 

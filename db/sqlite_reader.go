@@ -183,7 +183,7 @@ func (r *sqliteReader) keep(text string, prepared driver.Stmt) (err error) {
 
 // sqliteRows reads the rows that SQLite finds.
 type sqliteRows struct {
-	ctx       context.Context //nolint:containedctx // of the statement, as in sql.Rows
+	ctx       context.Context // of the statement, as in sql.Rows
 	found     driver.Rows
 	values    []driver.Value
 	err       error

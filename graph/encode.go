@@ -140,7 +140,7 @@ func giveBack(b []byte) {
 
 // selection finds what to write for a selection set.
 type selection struct {
-	ctx      context.Context //nolint:containedctx // of the list that is written
+	ctx      context.Context // of the list that is written
 	resolver *Resolver
 }
 
