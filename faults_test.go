@@ -124,6 +124,31 @@ func TestDatabaseFaults(t *testing.T) {
 	}
 }
 
+// However many ask at once, a server keeps to the connections that it may have, and
+// one is enough.
+func TestDatabaseConnections(t *testing.T) {
+	databaseURL := dbtest.Postgres(t).URL()
+	dbtest.Fill(t, dbtest.OpenURL(t, databaseURL), dbtest.Users(60, 1))
+	before := openConnections(t, databaseURL) // of what filled the database
+	trial := newTrial(t, databaseURL, "--database-connections", "1")
+	unlock := lockUsers(t, databaseURL)
+	answered := make(chan bool)
+	go func() {
+		defer close(answered)
+		trial.round("")
+	}()
+	for waiting := 0; waiting == 0; {
+		if err := query(t, databaseURL, `SELECT count(*) FROM pg_stat_activity WHERE application_name = 'roster' AND wait_event_type = 'Lock'`, &waiting); err != nil {
+			t.Fatal(err)
+		}
+	}
+	unlock()
+	<-answered
+	if n := openConnections(t, databaseURL) - before; n != 1 {
+		t.Errorf("the server has %d connections, of 1 that it may have", n)
+	}
+}
+
 // lockUsers keeps the users from being read until the lock is let go.
 func lockUsers(t *testing.T, databaseURL string) (unlock func()) {
 	t.Helper()

@@ -61,16 +61,16 @@ func newAdmission(places int) *admission {
 	return &admission{places: make(chan struct{}, places), queue: int64(max(4*places, together-places)), maxWait: maxWait}
 }
 
-// suitablePlaces is how many documents run at once on this machine when nothing
-// else is set. A document on SQLite is work for a processor and nothing else:
+// suitablePlaces is how many documents run at once on this machine, with so many
+// connections to the database, when nothing else is set. A document on SQLite is work for a processor and nothing else:
 // more at once would only take turns, and keep those waiting that are to be
 // refused. One on PostgreSQL spends about half of its time there; more of them
 // than there are connections would wait for one of those.
-func suitablePlaces(engine db.Engine) int {
+func suitablePlaces(engine db.Engine, connections int) int {
 	if engine == db.SQLite {
 		return runtime.GOMAXPROCS(0)
 	}
-	return max(databaseConnections, 2*runtime.GOMAXPROCS(0))
+	return max(connections, 2*runtime.GOMAXPROCS(0))
 }
 
 // full reports whether as many wait as may.

@@ -87,7 +87,7 @@ func newServer(settings *serverSettings, verifier *auth.Verifier, database *db.D
 	if err != nil {
 		return nil, err
 	}
-	admission := newAdmission(cmp.Or(settings.MaxConcurrent, suitablePlaces(database.Engine())))
+	admission := newAdmission(cmp.Or(settings.MaxConcurrent, suitablePlaces(database.Engine(), settings.DatabaseConnections)))
 	resets := &resetLimit{}
 	metrics := newMetrics(admission, resets)
 	metrics.registry.MustRegister(replicaMetrics{database})

@@ -65,6 +65,7 @@ type serverSettings struct {
 	DrainDelay            time.Duration `env:"ROSTER_DRAIN_DELAY" default:"0s" placeholder:"TIME" help:"How long to go on accepting requests after /readyz began to fail: what a load balancer takes to notice."`
 	GraceTime             time.Duration `env:"ROSTER_GRACE_TIME" default:"10s" placeholder:"TIME" help:"How long running requests may take to end when the server stops."`
 	MaxConcurrent         int           `env:"ROSTER_MAX_CONCURRENT" default:"0" placeholder:"N" help:"The most GraphQL documents that run at once, those of the legacy endpoints included; 0 suits the machine. Some wait, and what comes beyond is refused with 503."`
+	DatabaseConnections   int           `env:"ROSTER_DATABASE_CONNECTIONS" default:"16" placeholder:"N" help:"The most connections to each database server at once."`
 	MaxConnections        int           `env:"ROSTER_MAX_CONNECTIONS" default:"500" placeholder:"N" help:"The most connections at once. One more closes the one that has been without a request for longest."`
 	RateLimit             float64       `env:"ROSTER_RATE_LIMIT" default:"0" placeholder:"N" help:"How many requests per second one caller, the iss and sub of a token, may make; 0 is no limit."`
 	RateBurst             int           `env:"ROSTER_RATE_BURST" default:"0" placeholder:"N" help:"How many requests a caller may make at once after a pause; 0 is what --rate-limit allows in a second."`
@@ -111,7 +112,7 @@ func (s *serverSettings) validate() error {
 		name         string
 		value, least int
 	}{
-		{"--max-connections", s.MaxConnections, 1}, {"--max-tokens", s.MaxTokens, rest.DocumentTokens},
+		{"--database-connections", s.DatabaseConnections, 1}, {"--max-connections", s.MaxConnections, 1}, {"--max-tokens", s.MaxTokens, rest.DocumentTokens},
 		{"--max-depth", s.MaxDepth, 1}, {"--max-selections", s.MaxSelections, 1}, {"--max-cost", s.MaxCost, 1},
 	} {
 		if setting.value < setting.least {
@@ -170,11 +171,8 @@ const documentCacheBytes = 8 << 20
 func (s *serverSettings) database(readOnly bool) db.Options {
 	// The database gives up a little earlier than the request, so that its own
 	// error is the one that is shown and logged.
-	return db.Options{ReadOnly: readOnly, RowLevelSecurity: s.RowLevelSecurity, StatementTimeout: s.RequestTimeout * 9 / 10, MaxConnections: databaseConnections}
+	return db.Options{ReadOnly: readOnly, RowLevelSecurity: s.RowLevelSecurity, StatementTimeout: s.RequestTimeout * 9 / 10, MaxConnections: s.DatabaseConnections}
 }
-
-// databaseConnections is how many connections to the database are used at once.
-const databaseConnections = 16
 
 // errHelp means that help was printed and nothing else is to be done.
 var errHelp = errors.New("help was printed")

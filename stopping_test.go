@@ -264,7 +264,7 @@ func startTestServer(t testing.TB, users func(ctx context.Context) error, change
 	}
 	settings := &serverSettings{
 		Listen: "127.0.0.1:0", Introspection: true, RequestTimeout: 10 * time.Second, GraceTime: 10 * time.Second,
-		MaxConnections: 500, MaxBody: 64 << 10, MaxTokens: 1000, MaxDepth: 12, MaxSelections: 1000, MaxCost: 10_000,
+		DatabaseConnections: 16, MaxConnections: 500, MaxBody: 64 << 10, MaxTokens: 1000, MaxDepth: 12, MaxSelections: 1000, MaxCost: 10_000,
 	}
 	for _, change := range change {
 		change(settings)
