@@ -100,13 +100,10 @@ func (c *demoCommand) Run(ctx context.Context, p *process) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 
-	if c.RowLevelSecurity {
-		return errors.New("--row-level-security needs a database with policies and a role that does not own the tables; the demo has neither")
-	}
 	if c.DatabaseURL == "" {
 		folder, failure := os.MkdirTemp("", "roster-demo-")
 		if failure != nil {
-			return failure
+			return fmt.Errorf("cannot make a folder for the database: %w", failure)
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
 		c.DatabaseURL = "sqlite:" + filepath.Join(folder, "roster.db")

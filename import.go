@@ -77,7 +77,9 @@ func (c *importCommand) Run(ctx context.Context, p *process) (err error) {
 		},
 	})
 	_ = bar.Clear() // as above
-	c.summarize(p.stdout, summary)
+	if err == nil || summary.Rows > 0 {
+		c.summarize(p.stdout, summary)
+	}
 	if err != nil {
 		return err
 	}
@@ -133,12 +135,12 @@ func progress(w io.Writer, size int64) *progressbar.ProgressBar {
 }
 
 func (c *importCommand) summarize(w io.Writer, s db.ImportSummary) {
-	did := "imported"
+	dry := ""
 	if c.DryRun {
-		did = "would import"
+		dry = " (dry run)"
 	}
-	fmt.Fprintf(w, "%s %d rows: %d users created, %d updated, %d unchanged; %d rows rejected\n",
-		did, s.Rows, s.UsersCreated, s.UsersUpdated, s.UsersUnchanged, s.Rejected)
+	fmt.Fprintf(w, "read %d rows%s: %d users created, %d updated, %d unchanged; %d rows rejected\n",
+		s.Rows, dry, s.UsersCreated, s.UsersUpdated, s.UsersUnchanged, s.Rejected)
 	fmt.Fprintf(w, "customers: %d created, %d updated; subroles: %d created, %d updated; authorities: %d created, %d updated\n",
 		s.CustomersCreated, s.CustomersUpdated, s.SubrolesCreated, s.SubrolesUpdated, s.AuthoritiesCreated, s.AuthoritiesUpdated)
 }

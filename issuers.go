@@ -22,9 +22,32 @@ func (s *tokenSettings) issuers() ([]auth.Issuer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--jwt-public-key-file: %w", err)
 	}
+	keys := 0
+	for _, key := range []string{s.Secret, s.PublicKeyFile, s.JWKSURL} {
+		if key != "" {
+			keys++
+		}
+	}
+	if keys != 1 {
+		err = fmt.Errorf("exactly one of --jwt-secret, --jwt-public-key-file and --jwt-jwks-url is needed; %d are given", keys)
+	}
+	if err := errors.Join(s.require(), err); err != nil {
+		return nil, err
+	}
 	issuer := s.issuer()
 	issuer.PublicKeyPEM, issuer.JWKSURL = pem, s.JWKSURL
 	return []auth.Issuer{issuer}, nil
+}
+
+// require names what tokens must have and the settings do not say.
+func (s *secretSettings) require() (err error) {
+	if s.Issuer == "" {
+		err = errors.New("--jwt-issuer (ROSTER_JWT_ISSUER) is not set: the iss that a token must have")
+	}
+	if s.Audience == "" {
+		err = errors.Join(err, errors.New("--jwt-audience (ROSTER_JWT_AUDIENCE) is not set: the aud that a token must have"))
+	}
+	return err
 }
 
 // issuer gives the issuer that signs with the shared key, if there is one.
@@ -68,6 +91,9 @@ func (s *tokenSettings) readIssuers() ([]auth.Issuer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--jwt-issuers: %s: %w", s.IssuersFile, err)
 	}
+	if len(entries) == 0 {
+		return nil, fmt.Errorf("--jwt-issuers: %s: there is no issuer in it", s.IssuersFile)
+	}
 	issuers := make([]auth.Issuer, len(entries))
 	for i, entry := range entries {
 		pem, err := readPEM(entry.PublicKeyFile)
@@ -91,7 +117,11 @@ func (s *tokenSettings) readIssuers() ([]auth.Issuer, error) {
 func parseIssuers(data []byte) (entries []issuerEntry, err error) {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&entries); err != nil {
+	err = decoder.Decode(&entries)
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return nil, fmt.Errorf("a JSON array of issuers is expected, each an object of texts; at byte %d stands something of the type %s", wrong.Offset, wrong.Value)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("a JSON array of issuers is expected: %w", err)
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {

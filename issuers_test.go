@@ -95,9 +95,9 @@ func TestMistakesInTheFileOfIssuers(t *testing.T) {
 	good := `{"issuer": "a", "audience": "b", "secret": "` + secret + `"}`
 	for _, test := range []struct{ name, content, wants string }{
 		{"empty", "", "a JSON array of issuers is expected"},
-		{"not an array", good, "a JSON array of issuers is expected"},
-		{"no issuer", "[]", "no issuer of tokens is given"},
-		{"null", "null", "no issuer of tokens is given"},
+		{"not an array", good, "a JSON array of issuers is expected, each an object of texts; at byte 1 stands something of the type object"},
+		{"no issuer", "[]", "there is no issuer in it"},
+		{"null", "null", "there is no issuer in it"},
 		{"more behind it", "[" + good + "] []", "something stands behind the array"},
 		{"unknown field", `[{"issuer": "a", "aud": "b", "secret": "` + secret + `"}]`, `unknown field "aud"`},
 		{"no audience", `[{"issuer": "a", "secret": "` + secret + `"}]`, `issuer "a": the audience is empty`},

@@ -237,7 +237,7 @@ func TestMistakesInLimits(t *testing.T) {
 		{"--rate-limit=-1", "--rate-limit is -1"},
 		{"--rate-limit=NaN", "--rate-limit is NaN"},
 		{"--rate-limit=many", "--rate-limit"},
-		{"--rate-limit=1e-300", "--rate-limit is 1e-300; it must be 0, or between 0.001 and 1e+06"},
+		{"--rate-limit=1e-300", "--rate-limit is 1e-300; it must be 0, or between 0.001 and 1000000"},
 		{"--max-concurrent=4611686018427387904", "--max-concurrent is 4611686018427387904; it must be between 1 and 100000"},
 		{"--max-body=9223372036854775807", "--max-body is 9223372036854775807; it must be between 1 and 1073741824"},
 		{"--max-tokens=199", "--max-tokens is 199; it must be at least 200"},
@@ -246,10 +246,14 @@ func TestMistakesInLimits(t *testing.T) {
 		{"--cors-origin=https://app.example:443", `--cors-origin is "https://app.example:443"`},
 		{"--rate-burst=5", "--rate-burst is 5"},
 		{"--drain-delay=-1s", "--drain-delay is -1s"},
+		{"--listen=8080", `--listen is "8080"; it must be HOST:PORT, such as 127.0.0.1:8080`},
+		{"--admin-listen=http://127.0.0.1:9090", `--admin-listen is "http://127.0.0.1:9090"; it must be HOST:PORT`},
+		{"--database-connections=0", "--database-connections is 0; it must be at least 1"},
+		{"--legacy-deprecated-since=31.12.2026", `--legacy-deprecated-since: "31.12.2026" is no day such as 2026-12-31`},
 		{"--tls-cert=cert.pem", "--tls-cert and --tls-key are needed both"},
 	} {
 		_, _, err := command(t, env, "serve", test.flag)
-		if err == nil || !strings.HasPrefix(err.Error(), test.wants) || strings.Contains(strings.TrimSuffix(err.Error(), "\nroster --help lists the commands and their flags"), "\n") {
+		if err == nil || !strings.HasPrefix(err.Error(), test.wants) || strings.Contains(strings.TrimSuffix(err.Error(), "\nroster --help lists the commands, and roster COMMAND --help the flags of one"), "\n") {
 			t.Errorf("%s: got %v", test.flag, err)
 		}
 	}

@@ -260,6 +260,7 @@ func TestReplicaSettings(t *testing.T) {
 		{postgres, "postgres://a/b,postgres://a:5432/b", "5s", "replica 2: a:5432/b is named twice"},
 		{postgres, "postgres://a:secret@a:b/c", "5s", "replica 1: the database URL is wrong"},
 		{postgres, "postgres://a/b", "1s", "the limit must be at least 2s"},
+		{postgres, "", "1s", "the limit must be at least 2s"},
 	} {
 		_, _, err := command(t, map[string]string{
 			"DATABASE_URL": wrong.database, "ROSTER_DATABASE_REPLICA_URL": wrong.replicas, "ROSTER_MAX_REPLICA_LAG": wrong.lag,

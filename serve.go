@@ -22,6 +22,7 @@ type serveCommand struct {
 	tokenSettings    `embed:"" group:"Tokens"`
 	serverSettings   `embed:"" group:"Server"`
 	tlsSettings      `embed:"" group:"Server"`
+	RowLevelSecurity bool `group:"Database" env:"ROSTER_ROW_LEVEL_SECURITY" help:"Have PostgreSQL hold each statement to what its caller may read, as a second wall; see docs/security.md."`
 }
 
 // Run serves until ctx is done. Whatever is wrong with the settings or the
@@ -48,7 +49,7 @@ func (c *serveCommand) Run(ctx context.Context, p *process) (err error) {
 		return err
 	}
 	options := c.database(true)
-	options.Replicas, options.MaxReplicaLag, options.Log = c.URLs, c.MaxLag, log
+	options.RowLevelSecurity, options.Replicas, options.MaxReplicaLag, options.Log = c.RowLevelSecurity, c.URLs, c.MaxLag, log
 	database, err := db.Open(ctx, c.URL, options)
 	if err != nil {
 		return err

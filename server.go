@@ -115,7 +115,7 @@ func (s *server) routes() http.Handler {
 		Authenticate:    s.identifyCaller,
 		Log:             s.log,
 		Timeout:         s.settings.RequestTimeout,
-		DeprecatedSince: s.settings.LegacyDeprecatedSince,
+		DeprecatedSince: s.settings.LegacyDeprecatedSince.Time,
 	}
 	if s.settings.LegacyCredentials {
 		legacy.Credentials = s.db
@@ -129,7 +129,7 @@ func (s *server) routes() http.Handler {
 		mux.Handle("GET /schema.graphqls", graph.SchemaHandler())
 	}
 	mux.Handle("/openapi.json", rest.OpenAPI())
-	mux.Handle("/docs/", rest.Docs())
+	mux.Handle("/docs/{$}", rest.Docs())
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
 	if s.settings.GraphiQL {

@@ -270,10 +270,10 @@ func TestMistakesAreNamedBeforeAnythingListens(t *testing.T) {
 		args  []string
 		wants string
 	}{
-		{"no key", map[string]string{"ROSTER_JWT_SECRET": ""}, nil, "key"},
+		{"no key", map[string]string{"ROSTER_JWT_SECRET": ""}, nil, "exactly one of --jwt-secret, --jwt-public-key-file and --jwt-jwks-url is needed; 0 are given"},
 		{"short secret", map[string]string{"ROSTER_JWT_SECRET": "short"}, nil, "32"},
-		{"no issuer", map[string]string{"ROSTER_JWT_ISSUER": ""}, nil, "issuer"},
-		{"no audience", map[string]string{"ROSTER_JWT_AUDIENCE": ""}, nil, "audience"},
+		{"no issuer", map[string]string{"ROSTER_JWT_ISSUER": ""}, nil, "--jwt-issuer (ROSTER_JWT_ISSUER) is not set"},
+		{"no audience", map[string]string{"ROSTER_JWT_AUDIENCE": ""}, nil, "--jwt-audience (ROSTER_JWT_AUDIENCE) is not set"},
 		{"two keys", nil, []string{"--jwt-jwks-url", "https://keys.example"}, "one"},
 		{"no key file", map[string]string{"ROSTER_JWT_SECRET": ""}, []string{"--jwt-public-key-file", filepath.Join(folder, "none.pem")}, "none.pem"},
 		{"not a key", map[string]string{"ROSTER_JWT_SECRET": ""}, []string{"--jwt-public-key-file", empty}, "is empty"},
@@ -281,10 +281,10 @@ func TestMistakesAreNamedBeforeAnythingListens(t *testing.T) {
 		{"unknown database", map[string]string{"DATABASE_URL": "mysql://x"}, nil, `must start with "sqlite:" or "postgres://"`},
 		{"no database", map[string]string{"DATABASE_URL": "sqlite:" + filepath.Join(folder, "none.db")}, nil, "roster migrate"},
 		{"schema not current", map[string]string{"DATABASE_URL": "sqlite:" + empty}, nil, "run roster migrate"},
-		{"not a database", map[string]string{"DATABASE_URL": "sqlite:" + broken}, nil, "cannot open the database"},
-		{"a folder", map[string]string{"DATABASE_URL": "sqlite:" + folder}, nil, "cannot open the database"},
+		{"not a database", map[string]string{"DATABASE_URL": "sqlite:" + broken}, nil, "cannot open the database " + broken},
+		{"a folder", map[string]string{"DATABASE_URL": "sqlite:" + folder}, nil, "it must be a file"},
 		{"no server", map[string]string{"DATABASE_URL": "postgres://user:hunter2@127.0.0.1:1/db"}, nil, "cannot open the database"},
-		{"bad address", nil, []string{"--listen", "nowhere"}, "cannot listen on nowhere"},
+		{"bad address", nil, []string{"--listen", "nowhere:0"}, "cannot listen on nowhere:0"},
 		{"no time", nil, []string{"--request-timeout", "0s"}, "--request-timeout is 0s"},
 		{"not a time", nil, []string{"--request-timeout", "soon"}, "--request-timeout"},
 		{"no limit", nil, []string{"--max-cost", "0"}, "--max-cost is 0"},
@@ -348,10 +348,10 @@ func TestFromDocumentsToAnswers(t *testing.T) {
 				t.Errorf("migrating again said %q", out)
 			}
 			const customer = "3f6c1d52-8f0a-4b7e-9a41-6d2c5e8b7f10"
-			if out := must("import", "--from", "testinium", "db/demo/testinium.json"); !strings.Contains(out, "imported 5 rows: 5 users created") {
+			if out := must("import", "--from", "testinium", "db/demo/testinium.json"); !strings.Contains(out, "read 5 rows: 5 users created") {
 				t.Errorf("import said %q", out)
 			}
-			if out := must("import", "--from", "worth", "--customer", customer, "db/demo/worth.json"); !strings.Contains(out, "imported 1 rows: 1 users created") {
+			if out := must("import", "--from", "worth", "--customer", customer, "db/demo/worth.json"); !strings.Contains(out, "read 1 rows: 1 users created") {
 				t.Errorf("import said %q", out)
 			}
 			if out := must("import", "--from", "testinium", "db/demo/testinium.json"); !strings.Contains(out, "0 users created, 0 updated, 5 unchanged") {
@@ -529,7 +529,7 @@ func TestDemoCleansUp(t *testing.T) {
 
 // The demo says what it cannot do.
 func TestDemoRefuses(t *testing.T) {
-	if _, _, err := command(t, nil, "demo", "--row-level-security"); err == nil || !strings.HasPrefix(err.Error(), "--row-level-security needs") {
+	if _, _, err := command(t, nil, "demo", "--users=-1"); err == nil || !strings.HasPrefix(err.Error(), "--users is -1; it must be between") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -617,7 +617,7 @@ func TestDemoText(t *testing.T) {
 	}
 }
 
-// Every flag is in the README's or the settings' table, so that none is left out.
+// Every flag is in the tables of docs/settings.md, so that none is left out.
 func TestSettingsAreDocumented(t *testing.T) {
 	settings, err := os.ReadFile("docs/settings.md")
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/url"
 	"os"
 	"strings"
@@ -17,7 +18,7 @@ import (
 )
 
 // commandLine is the one table of commands, flags, environment variables and
-// help texts. -h prints it, and a test holds README.md to it.
+// help texts. -h prints it, and a test holds docs/settings.md to it.
 type commandLine struct {
 	Demo    demoCommand    `cmd:"" help:"Start a server on a throw-away database filled with examples. Nothing has to be set."`
 	Serve   serveCommand   `cmd:"" help:"Start the server."`
@@ -57,9 +58,8 @@ type serverSettings struct {
 	GraphiQL              bool          `name:"graphiql" env:"ROSTER_GRAPHIQL" default:"true" negatable:"" help:"Serve GraphiQL at /graphiql/."`
 	Introspection         bool          `env:"ROSTER_INTROSPECTION" default:"true" negatable:"" help:"Answer questions about the schema."`
 	TrustedDocuments      string        `env:"ROSTER_TRUSTED_DOCUMENTS" placeholder:"FILE" help:"Run only the GraphQL documents of this manifest, a JSON object from id to document."`
-	RowLevelSecurity      bool          `env:"ROSTER_ROW_LEVEL_SECURITY" help:"Have PostgreSQL hold each statement to what its caller may read, as a second wall; see docs/security.md."`
 	LegacyCredentials     bool          `env:"ROSTER_LEGACY_CREDENTIALS" help:"Show accessToken and vcsPassword in the Testinium endpoint."`
-	LegacyDeprecatedSince time.Time     `env:"ROSTER_LEGACY_DEPRECATED_SINCE" format:"2006-01-02" placeholder:"DATE" help:"Announce with every answer of the legacy endpoints that they are deprecated since this day, such as 2026-12-31."`
+	LegacyDeprecatedSince day           `env:"ROSTER_LEGACY_DEPRECATED_SINCE" placeholder:"DATE" help:"Announce with every answer of the legacy endpoints that they are deprecated since this day, such as 2026-12-31."`
 	CORSOrigins           []string      `name:"cors-origin" env:"ROSTER_CORS_ORIGIN" placeholder:"ORIGIN" help:"An origin whose scripts may call from a browser, or *. Can be repeated."`
 	RequestTimeout        time.Duration `env:"ROSTER_REQUEST_TIMEOUT" default:"4s" placeholder:"TIME" help:"The longest that one answer may take."`
 	DrainDelay            time.Duration `env:"ROSTER_DRAIN_DELAY" default:"0s" placeholder:"TIME" help:"How long to go on accepting requests after /readyz began to fail: what a load balancer takes to notice."`
@@ -76,6 +76,17 @@ type serverSettings struct {
 	MaxCost               int           `env:"ROSTER_MAX_COST" default:"10000" placeholder:"N" help:"The most that a GraphQL document may cost."`
 }
 
+// day is a setting such as 2026-12-31.
+type day struct{ time.Time }
+
+// UnmarshalText reads a day.
+func (d *day) UnmarshalText(text []byte) (err error) {
+	if d.Time, err = time.Parse(time.DateOnly, string(text)); err != nil {
+		return fmt.Errorf("%q is no day such as 2026-12-31", text)
+	}
+	return nil
+}
+
 // validate names every setting that is out of range.
 func (s *serverSettings) validate() error {
 	var errs []error
@@ -88,7 +99,7 @@ func (s *serverSettings) validate() error {
 		}
 	}
 	if !(s.RateLimit == 0 || s.RateLimit >= minRate && s.RateLimit <= maxRate) { // NaN is not allowed either
-		errs = append(errs, fmt.Errorf("--rate-limit is %v; it must be 0, or between %v and %v", s.RateLimit, minRate, maxRate))
+		errs = append(errs, fmt.Errorf("--rate-limit is %v; it must be 0, or between %v and %.0f", s.RateLimit, minRate, maxRate))
 	}
 	if s.RateBurst < 0 || s.RateBurst > 0 && s.RateLimit == 0 {
 		errs = append(errs, fmt.Errorf("--rate-burst is %d; it must not be less than 0, and means something with --rate-limit only", s.RateBurst))
@@ -103,6 +114,12 @@ func (s *serverSettings) validate() error {
 		s.CORSOrigins[i] = strings.TrimSpace(origin) // the variable has a list, in which a space may follow a comma
 		if !isOrigin(s.CORSOrigins[i]) {
 			errs = append(errs, fmt.Errorf("--cors-origin is %q; it must be * or an origin such as https://app.example.com, without a path or the usual port", origin))
+		}
+	}
+	for _, setting := range []struct{ name, address string }{{"--listen", s.Listen}, {"--admin-listen", s.AdminListen}} {
+		_, _, err := net.SplitHostPort(setting.address)
+		if err != nil && (setting.address != "" || setting.name == "--listen") {
+			errs = append(errs, fmt.Errorf("%s is %q; it must be HOST:PORT, such as 127.0.0.1:8080", setting.name, setting.address))
 		}
 	}
 	if s.DrainDelay < 0 {
@@ -171,7 +188,7 @@ const documentCacheBytes = 8 << 20
 func (s *serverSettings) database(readOnly bool) db.Options {
 	// The database gives up a little earlier than the request, so that its own
 	// error is the one that is shown and logged.
-	return db.Options{ReadOnly: readOnly, RowLevelSecurity: s.RowLevelSecurity, StatementTimeout: s.RequestTimeout * 9 / 10, MaxConnections: s.DatabaseConnections}
+	return db.Options{ReadOnly: readOnly, StatementTimeout: s.RequestTimeout * 9 / 10, MaxConnections: s.DatabaseConnections}
 }
 
 // errHelp means that help was printed and nothing else is to be done.
@@ -213,12 +230,13 @@ func parse(args []string, getenv func(string) string, stdout, stderr io.Writer) 
 		return nil, errHelp
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w\nroster --help lists the commands and their flags", err)
+		return nil, fmt.Errorf("%w\nroster --help lists the commands, and roster COMMAND --help the flags of one", err)
 	}
 	return parsed, nil
 }
 
-// describeFlag adds the environment variable and the default to a flag's help.
+// describeFlag adds the default and the environment variables, X and X_FILE, to a
+// flag's help.
 func describeFlag(value *kong.Value) string {
 	help := value.Help
 	if value.Flag == nil {
@@ -228,7 +246,9 @@ func describeFlag(value *kong.Value) string {
 	if value.HasDefault {
 		notes = append(notes, "default "+value.Default)
 	}
-	notes = append(notes, value.Flag.Envs...)
+	for _, name := range value.Flag.Envs {
+		notes = append(notes, name+"[_FILE]")
+	}
 	if len(notes) > 0 {
 		help += " (" + strings.Join(notes, ", ") + ")"
 	}

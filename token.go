@@ -26,6 +26,13 @@ func (c *tokenCommand) Run(ctx context.Context, p *process) error {
 	if c.TTL <= 0 {
 		return fmt.Errorf("--ttl is %s; it must be more than 0", c.TTL)
 	}
+	err := c.require()
+	if c.Secret == "" {
+		err = errors.Join(err, errors.New("--jwt-secret (ROSTER_JWT_SECRET) is not set: the key that signs the token"))
+	}
+	if err != nil {
+		return err
+	}
 	// What a server would not start with cannot sign a token either.
 	issuer := c.issuer()
 	if _, err := auth.NewVerifier(ctx, slog.New(slog.DiscardHandler), issuer); err != nil {

@@ -19,7 +19,7 @@ const (
 // The messages are fixed texts: one that named a customer or a company would
 // tell a caller what exists beyond its scope.
 const (
-	legacyListMessage = "This list needs the authority ROLE_ADMIN or ROLE_COMPANY_ADMIN."
+	legacyListMessage = "This needs the authority ROLE_ADMIN or ROLE_COMPANY_ADMIN."
 	companyMessage    = "This token does not give access to that company."
 )
 

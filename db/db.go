@@ -75,11 +75,13 @@ func Open(ctx context.Context, databaseURL string, options Options) (*DB, error)
 	}
 	scheme, _, _ := strings.Cut(databaseURL, ":")
 	var (
-		db  *DB
-		err error
+		db   *DB
+		path string // of a file, for an error; a URL of PostgreSQL has a password
+		err  error
 	)
 	switch scheme {
 	case "sqlite":
+		path = " " + sqlitePath(databaseURL)
 		db, err = openSQLite(ctx, sqlitePath(databaseURL), options)
 	case "postgres", "postgresql":
 		db, err = openPostgres(databaseURL, options)
@@ -91,7 +93,7 @@ func Open(ctx context.Context, databaseURL string, options Options) (*DB, error)
 	}
 	db.url = databaseURL
 	if err := db.Ping(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot open the database: %s", oneLine(explain(err))), db.Close())
+		return nil, errors.Join(fmt.Errorf("cannot open the database%s: %s", path, oneLine(explain(err))), db.Close())
 	}
 	if err := db.openReplicas(ctx, options); err != nil {
 		return nil, errors.Join(err, db.Close())

@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/pgdialect"
@@ -198,6 +199,9 @@ func (db *DB) appliedMigrations(ctx context.Context, migrator *migrate.Migrator)
 		return nil, nil
 	}
 	names, err := migrationNames(ctx, migrator)
+	if failure, ok := errors.AsType[*pgconn.PgError](err); ok && failure.Code == "42501" { // insufficient_privilege
+		return nil, errors.New("the role of the database URL may not read the table bun_migrations: GRANT SELECT ON bun_migrations TO that role")
+	}
 	return names, translate(err)
 }
 

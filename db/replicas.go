@@ -77,17 +77,17 @@ type term struct {
 // openReplicas prepares the pools of the replicas and begins to watch them. None
 // is used before it was found to be well, so one that is away harms nobody.
 func (db *DB) openReplicas(ctx context.Context, options Options) error {
-	if len(options.Replicas) == 0 {
-		return nil
-	}
-	if db.engine != Postgres {
-		return errors.New("only a database of PostgreSQL can have replicas, and this one is of SQLite")
-	}
 	if options.MaxReplicaLag == 0 {
 		options.MaxReplicaLag = defaultReplicaLag
 	}
 	if options.MaxReplicaLag < MinReplicaLag {
 		return fmt.Errorf("the lag of a replica cannot be limited to %s; the limit must be at least %s", options.MaxReplicaLag, MinReplicaLag)
+	}
+	if len(options.Replicas) == 0 {
+		return nil
+	}
+	if db.engine != Postgres {
+		return errors.New("only a database of PostgreSQL can have replicas, and this one is of SQLite")
 	}
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)

@@ -61,13 +61,20 @@ func openSQLite(ctx context.Context, path string, options Options) (*DB, error) 
 	return db, nil
 }
 
-// explain says what helps where SQLite tells of an attempt to write though nobody made one.
+// explain says what helps where SQLite tells of an attempt to write though nobody made
+// one, or only that the file cannot be opened.
 func explain(err error) error {
 	failure, ok := errors.AsType[*sqlite.Error](err)
-	if !ok || failure.Code() != sqlite3.SQLITE_READONLY_DIRECTORY {
+	if !ok {
 		return err
 	}
-	return fmt.Errorf("%w: its write-ahead log is in files beside it, so the folder must be writable unless a server has the database open", err)
+	switch failure.Code() {
+	case sqlite3.SQLITE_READONLY_DIRECTORY:
+		return fmt.Errorf("%w: its write-ahead log is in files beside it, so the folder must be writable unless a server has the database open", err)
+	case sqlite3.SQLITE_CANTOPEN:
+		return fmt.Errorf("%w: it must be a file in a folder that is there, and may be read and written by this user", err)
+	}
+	return err
 }
 
 // sqliteDSN names the file and the pragmas that every connection starts with.

@@ -37,8 +37,6 @@ func worthStatus(code models.Code) status {
 		return status{http.StatusForbidden, "ERR_FORBIDDEN"}
 	case models.CodeNotFound:
 		return status{http.StatusNotFound, "ERR_NOT_FOUND"}
-	case models.CodePayloadTooLarge:
-		return status{http.StatusRequestEntityTooLarge, "ERR_PAYLOAD_TOO_LARGE"}
 	case models.CodeRateLimited:
 		return status{http.StatusTooManyRequests, "ERR_TOO_MANY_REQUESTS"}
 	case models.CodeUnavailable:
@@ -64,8 +62,6 @@ func testiniumStatus(code models.Code) status {
 		return status{http.StatusForbidden, "ACCESS_DENIED"}
 	case models.CodeNotFound:
 		return status{http.StatusNotFound, "CUSTOMER_NOT_FOUND"}
-	case models.CodePayloadTooLarge:
-		return status{http.StatusRequestEntityTooLarge, "PAYLOAD_TOO_LARGE"}
 	case models.CodeRateLimited:
 		return status{http.StatusTooManyRequests, "TOO_MANY_REQUESTS"}
 	case models.CodeUnavailable:
@@ -79,11 +75,12 @@ func testiniumStatus(code models.Code) status {
 	return status{}
 }
 
-// oursAlone reports whether a code is a failure on this side. The codes about
-// documents are: a legacy client sends none, so it is ours that was at fault.
+// oursAlone reports whether a code is a failure on this side. The codes about bodies
+// and documents are: of a legacy client no body is read, so it is ours that was at
+// fault.
 func oursAlone(code models.Code) bool {
 	switch code {
-	case models.CodeInternal,
+	case models.CodeInternal, models.CodePayloadTooLarge,
 		models.CodeParseFailed, models.CodeValidationFailed, models.CodeOperationResolution,
 		models.CodePersistedQueryNotFound, models.CodePersistedQueryNotSupported, models.CodeIntrospectionDisabled,
 		models.CodeTooManySelections, models.CodeTooComplex:
