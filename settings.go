@@ -176,7 +176,7 @@ func (s *serverSettings) graph() (graph.Settings, error) {
 	if err != nil {
 		return settings, fmt.Errorf("--trusted-documents: %w", err)
 	}
-	if settings.Trusted, err = graph.ParseTrustedDocuments(manifest); err != nil {
+	if settings.Trusted, err = graph.ParseTrustedDocuments(manifest, s.MaxTokens); err != nil {
 		return settings, fmt.Errorf("--trusted-documents: %w", err)
 	}
 	return settings, nil

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/ast"
@@ -81,10 +82,16 @@ func describe(ctx context.Context, log *slog.Logger, shown *gqlerror.Error, err 
 		if err.Code == models.CodeUnavailable && err.Err == nil {
 			break // refused on purpose, as there is too much to do: the metrics count it
 		}
+		if logged, ok := ctx.Value(loggedKey{}).(*atomic.Int32); ok && logged.Add(1) > maxErrors {
+			break // a statement that fails for a list fails for each of its records
+		}
 		log.ErrorContext(ctx, "request failed", "requestId", RequestID(ctx), "code", err.Code, "path", shown.Path.String(), "cause", cause(err))
 	}
 	return shown
 }
+
+// loggedKey is the key of how many failures of a request the log has.
+type loggedKey struct{}
 
 // cause describes an error for the log by its type and the code that the
 // database gave it. Its text is left out: drivers quote values in it.

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/99designs/gqlgen/graphql/executor"
@@ -136,7 +137,7 @@ func (x *Executor) run(ctx context.Context, request Request) Response {
 	if halfInLiteral(request.Query) {
 		return x.refuse(ctx, errHalf("query"))
 	}
-	ctx = graphql.StartOperationTrace(ctx)
+	ctx = graphql.StartOperationTrace(context.WithValue(ctx, loggedKey{}, new(atomic.Int32)))
 	operation, listErr := x.prepare(ctx, request)
 	if len(listErr) > 0 {
 		return Response{Errors: capErrors(x.classify(operation, listErr))}

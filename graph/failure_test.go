@@ -6,11 +6,14 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"roster/auth"
+	"roster/db"
+	"roster/db/dbtest"
 	"roster/graph"
 	"roster/models"
 )
@@ -91,5 +94,44 @@ func TestWhenSomethingCanBeRead(t *testing.T) {
 	response, body := send(t, "POST", server.URL, `{"query":"{ viewer { subject } customerByNumber(number: 1) { name } }"}`)
 	if response.StatusCode != 200 || !strings.Contains(body, `"data":{"viewer":{"subject":"member"},"customerByNumber":null}`) {
 		t.Errorf("%d %s", response.StatusCode, body)
+	}
+}
+
+// What there is not is an answer, and stands beside what could not be read.
+func TestNothingThereIsAnAnswer(t *testing.T) {
+	target := serve(t, settings())
+	const nobody = `a: node(id: "00000000-0000-4000-8000-000000000000") { id }`
+	for query, want := range map[string]string{
+		`{ ` + nobody + ` b: node(id: "x") { id } }`: `"data":{"a":null,"b":null}`,
+		`{ ` + nobody + ` }`:                         `{"data":{"a":null}}`,
+	} {
+		if response, body := send(t, "POST", target, `{"query":`+strconv.Quote(query)+`}`); response.StatusCode != 200 || !strings.Contains(body, want) {
+			t.Errorf("%s: %d %s", query, response.StatusCode, body)
+		}
+	}
+}
+
+// brokenAuthorities has no authorities to give.
+type brokenAuthorities struct{ graph.Store }
+
+// Authorities fails.
+func (brokenAuthorities) Authorities(context.Context) ([]*models.Authority, error) {
+	return nil, errors.New("down")
+}
+
+// AuthoritiesByUser fails.
+func (brokenAuthorities) AuthoritiesByUser(context.Context, models.Scope, []models.ID) (map[models.ID][]*models.Authority, error) {
+	return nil, errors.New("down")
+}
+
+// A statement that fails for a whole list is a few lines in the log.
+func TestLogOfAListThatFailsIsShort(t *testing.T) {
+	var log strings.Builder
+	database := dbtest.Open(t, db.SQLite)
+	dbtest.Fill(t, database, fixture())
+	executor := graph.NewExecutor(brokenAuthorities{database}, slog.New(slog.NewTextHandler(&log, nil)), settings())
+	response := executor.Execute(as(t, "member"), graph.Request{Query: aliases(20, `customer(id: "`+string(acme)+`") { users { nodes { authorities { id } } } }`)})
+	if lines := strings.Count(log.String(), "\n"); len(response.Errors) != 11 || lines != 10 {
+		t.Errorf("%d errors, %d lines in the log", len(response.Errors), lines)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"roster/models"
@@ -138,8 +139,10 @@ func failure(response Response) (failed bool, status int) {
 	if len(response.Errors) == 0 {
 		return false, http.StatusOK
 	}
-	status = HTTPStatus(codeOf(response.Errors))
-	if status < http.StatusInternalServerError || !nothing(response.Data) {
+	for i := range response.Errors {
+		status = max(status, HTTPStatus(codeOf(response.Errors[i:])))
+	}
+	if status < http.StatusInternalServerError || !nothing(response) {
 		return false, http.StatusOK
 	}
 	return true, status
@@ -153,7 +156,7 @@ func badInput(response Response) bool {
 			return false
 		}
 	}
-	return len(response.Errors) > 0 && nothing(response.Data)
+	return len(response.Errors) > 0 && nothing(response)
 }
 
 // codeOf gives the code of the first error, "" when there is none.
@@ -165,14 +168,16 @@ func codeOf(list gqlerror.List) models.Code {
 	return models.Code(code)
 }
 
-// nothing reports whether data holds null and nothing else.
-func nothing(data []byte) bool {
+// nothing reports whether nothing could be read: all fields are null, each for an error
+// and not because there is no such thing. Of many errors not all are listed.
+func nothing(response Response) bool {
 	var fields map[string]json.RawMessage
-	if json.Unmarshal(data, &fields) != nil {
-		return len(data) == 0
+	if json.Unmarshal(response.Data, &fields) != nil {
+		return len(response.Data) == 0
 	}
-	for _, value := range fields {
-		if string(value) != "null" {
+	for name, value := range fields {
+		failed := func(err *gqlerror.Error) bool { return len(err.Path) > 0 && err.Path[0] == ast.PathName(name) }
+		if string(value) != "null" || len(response.Errors) <= maxErrors && !slices.ContainsFunc(response.Errors, failed) {
 			return false
 		}
 	}
@@ -444,6 +449,7 @@ func write(w http.ResponseWriter, contentType string, status int, response Respo
 
 	header := w.Header()
 	header.Set("Content-Type", contentType+"; charset=utf-8")
+	header.Set("Cache-Control", "private, no-cache")
 	header.Set("Content-Length", strconv.Itoa(len(body)))
 	header.Add("Vary", "Accept")
 	if (status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout) && header.Get("Retry-After") == "" {

@@ -234,7 +234,7 @@ func TestPersistedQueriesAreBounded(t *testing.T) {
 
 func TestTrustedDocuments(t *testing.T) {
 	const query = "query Me { viewer { subject } }"
-	documents, err := graph.ParseTrustedDocuments([]byte(`{"abc123":"` + query + `","sha256:def456":"` + query + `"}`))
+	documents, err := graph.ParseTrustedDocuments([]byte(`{"abc123":"`+query+`","sha256:def456":"`+query+`"}`), 1_000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,9 +257,20 @@ func TestTrustedDocuments(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", body, got, want)
 		}
 	}
-	for _, manifest := range []string{``, `[]`, `{}`, `{"a":"{ nope }"}`, `{"a":"{"}`, `{"a":1}`} {
-		if _, err := graph.ParseTrustedDocuments([]byte(manifest)); err == nil {
+	for _, manifest := range []string{``, `[]`, `{}`, `{"a":"{ nope }"}`, `{"a":"{"}`, `{"a":1}`, `{"a":""}`,
+		`{"a":"{ viewer { ... @defer { subject } } }"}`, `{"a":"{ viewer { subject ` + strings.Repeat("subject ", 100) + `} }"}`,
+	} {
+		if _, err := graph.ParseTrustedDocuments([]byte(manifest), 100); err == nil {
 			t.Errorf("the manifest %s was accepted", manifest)
+		}
+	}
+}
+
+func TestAnswersAreForTheirCallersOwnCache(t *testing.T) {
+	target := serve(t, settings())
+	for _, query := range []string{"%7B__typename%7D", "%7Bnope%7D"} {
+		if response, body := send(t, "GET", target+"?query="+query, ""); response.Header.Get("Cache-Control") != "private, no-cache" {
+			t.Errorf("%v %s", response.Header, body)
 		}
 	}
 }

@@ -36,6 +36,10 @@ const (
 	introspectionSelections = 400
 )
 
+// maxAlias is how many bytes an alias may have. A record of a list repeats it, so of one
+// long alias each record makes as much of an answer as thousands of fields.
+const maxAlias = 100
+
 // The prices that are not 1. docs/graphql.md lists them for callers.
 const (
 	countCost       = 10 // totalCount and totalPages read every matching row
@@ -64,14 +68,19 @@ type weigher struct {
 	values map[string]int
 	// named is how many customers the caller's token names.
 	named int
+	// alias is the length of the longest alias.
+	alias int
 }
 
 // check refuses an operation that asks for more than the limits allow a caller whose
 // token names so many customers.
 // gqlgen's own complexity walk is not used, for it has no such memo.
 func (l Limits) check(operation *ast.OperationDefinition, variables map[string]any, named int) (cost int, err error) {
-	w := weigher{variables, map[string]weight{}, map[string]int{}, named}
+	w := weigher{variables: variables, fragments: map[string]weight{}, values: map[string]int{}, named: named}
 	total := w.selectionSet(operation.SelectionSet)
+	if w.alias > maxAlias {
+		return total.cost, models.Errorf(models.CodeTooManySelections, "an alias has %d bytes; at most %d are allowed", w.alias, maxAlias)
+	}
 	if total.depth > l.Depth || total.schemaDepth > introspectionDepth {
 		return total.cost, models.Errorf(models.CodeTooManySelections,
 			"the document nests fields too deep: at most %d levels are allowed (%d below __schema and __type)", l.Depth, introspectionDepth)
@@ -119,6 +128,7 @@ func (w *weigher) fragment(spread *ast.FragmentSpread) weight {
 }
 
 func (w *weigher) field(field *ast.Field) weight {
+	w.alias = max(w.alias, len(field.Alias))
 	children := w.selectionSet(field.SelectionSet)
 	if field.Name == "__schema" || field.Name == "__type" { // fields of Query only
 		return weight{schemaDepth: add(1, children.depth), schemaSelections: add(1, children.selections)}

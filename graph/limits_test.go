@@ -49,7 +49,8 @@ var hostileDocuments = map[string]struct{ query, code string }{
 	"many conflicting fields":    {"{ viewer { " + numbered("a: subject a: expiresAt ", 160) + "} }", "GRAPHQL_VALIDATION_FAILED"},
 	"many unused variables":      {"query (" + numbered("$v%d: Int ", 240) + ") { viewer { subject } }", "GRAPHQL_VALIDATION_FAILED"},
 	"many operations":            {numbered("query Q%d { viewer { subject } } ", 120), "OPERATION_RESOLUTION_FAILURE"},
-	"a long alias of what fails": {`{ ` + strings.Repeat("x", 30_000) + `: customer(id: "x") { id } }`, "BAD_USER_INPUT"},
+	"a long alias":               {`{ viewer { ...V } } fragment V on Viewer { ` + strings.Repeat("x", 101) + `: subject }`, "MAX_RECURSIVE_SELECTIONS_EXCEEDED"},
+	"the longest alias":          {`{ ` + strings.Repeat("x", 100) + `: customer(id: "x") { id } }`, "BAD_USER_INPUT"},
 }
 
 func numbered(format string, n int) string {
@@ -163,6 +164,21 @@ func TestFieldsBelowSchemaAreBounded(t *testing.T) {
 			if !refused && len(response.Errors) > 0 || refused && (len(response.Errors) != 1 || response.Errors[0].Extensions["code"] != "MAX_RECURSIVE_SELECTIONS_EXCEEDED") {
 				t.Errorf("%.30s with %d fields: %d bytes, errors %v", query, fields, len(response.Data), response.Errors)
 			}
+		}
+	}
+}
+
+// An alias below __schema, where nothing has a price, is repeated for each type.
+func TestAliasesBelowSchemaAreBounded(t *testing.T) {
+	for length, code := range map[int]string{100: "", 101: "MAX_RECURSIVE_SELECTIONS_EXCEEDED"} {
+		query := `{ __schema { types { fields { ...F } } } } fragment F on __Field { ` + strings.Repeat("x", length) + `: name }`
+		response := newExecutor(nil).Execute(as(t, "nobody"), graph.Request{Query: query})
+		got := ""
+		if len(response.Errors) > 0 {
+			got = response.Errors[0].Extensions["code"].(string)
+		}
+		if got != code {
+			t.Errorf("an alias of %d bytes: an answer of %d bytes, code %q", length, len(response.Data), got)
 		}
 	}
 }

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/vektah/gqlparser/v2"
+	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/parser"
+	"github.com/vektah/gqlparser/v2/validator"
 
 	"roster/models"
 )
@@ -19,9 +21,9 @@ import (
 type TrustedDocuments map[string]string
 
 // ParseTrustedDocuments reads a manifest: a JSON object from id to document.
-// Every document must fit the schema, so that a manifest of another version is
-// noticed at start and not by a caller.
-func ParseTrustedDocuments(manifest []byte) (TrustedDocuments, error) {
+// Every document must fit the schema and have no more than so many tokens, so that a
+// manifest of another version is noticed at start and not by a caller.
+func ParseTrustedDocuments(manifest []byte, tokens int) (TrustedDocuments, error) {
 	var documents TrustedDocuments
 	if err := json.Unmarshal(manifest, &documents); err != nil {
 		return nil, fmt.Errorf("the manifest of trusted documents must be a JSON object from id to document: %w", err)
@@ -29,10 +31,17 @@ func ParseTrustedDocuments(manifest []byte) (TrustedDocuments, error) {
 	if len(documents) == 0 {
 		return nil, errors.New("the manifest of trusted documents is empty: nothing could be run")
 	}
-	schema := NewExecutableSchema(Config{}).Schema()
-	for id, document := range documents {
-		if _, err := gqlparser.LoadQueryWithRules(schema, document, nil); err != nil {
-			return nil, fmt.Errorf("the trusted document %s does not fit the schema: %w", models.Quote(id), err)
+	schema := servedSchema()
+	for id, text := range documents {
+		document, err := parser.ParseQueryWithTokenLimit(&ast.Source{Input: text}, tokens)
+		if err != nil {
+			return nil, fmt.Errorf("the trusted document %s cannot be read: %w", models.Quote(id), err)
+		}
+		if len(document.Operations) == 0 {
+			return nil, fmt.Errorf("the trusted document %s has no operation", models.Quote(id))
+		}
+		if list := validator.ValidateWithRules(schema, document, nil); len(list) > 0 {
+			return nil, fmt.Errorf("the trusted document %s does not fit the schema: %w", models.Quote(id), list)
 		}
 	}
 	return documents, nil

@@ -78,6 +78,9 @@ func selectedBy(ctx context.Context, set ast.SelectionSet, typeName string) []se
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if known, ok := s.known[key]; ok { // meanwhile: the sets below it have been found by this one
+		return known
+	}
 	if s.room -= size; s.room >= 0 {
 		s.known[key] = fields
 	} else {

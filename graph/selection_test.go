@@ -3,6 +3,7 @@ package graph_test
 import (
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 
 	"roster/db"
@@ -33,5 +34,28 @@ func TestWhatIsKeptForADocumentDoesNotGrow(t *testing.T) {
 	before := kept(3)
 	if after := kept(20); before == 0 || after != before {
 		t.Errorf("%d sets are kept after 3 requests, and %d after 23", before, after)
+	}
+}
+
+// Callers who are the first to ask for a document, at once, keep no more for it than one.
+func TestWhatIsKeptForADocumentIsKeptOnce(t *testing.T) {
+	database := dbtest.Open(t, db.SQLite)
+	dbtest.Fill(t, database, fixture())
+	const query = `{ customerByNumber(number: 1) { name users { nodes { id subrole { code } authorities { name } } } } }`
+	ctx := as(t, "member")
+	kept := func(callers int) int {
+		executor := newExecutor(database)
+		var group sync.WaitGroup
+		for range callers {
+			group.Go(func() { executor.Execute(ctx, graph.Request{Query: query}) })
+		}
+		group.Wait()
+		return graph.KeptSelections(executor, query)
+	}
+	alone := kept(1)
+	for range 300 {
+		if together := kept(4); together != alone {
+			t.Fatalf("%d sets are kept, and %d for one caller", together, alone)
+		}
 	}
 }

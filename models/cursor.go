@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"reflect"
 	"strings"
 	"time"
 )
@@ -57,7 +58,11 @@ func (q UserQuery) Seek() (after, before []any, err error) {
 // list identifies the list apart from its window. The filter is a plain tree of
 // values, so its JSON is the same for the same filter.
 func (q UserQuery) list() any {
-	return []any{"users", q.CustomerID, q.Filter, q.Order}
+	filter := q.Filter
+	if filter != nil && reflect.ValueOf(*filter).IsZero() { // {} lets through what no filter does
+		filter = nil
+	}
+	return []any{"users", q.CustomerID, filter, q.Order}
 }
 
 // CustomerQuery is one list of customers, sorted by name: those whose name holds

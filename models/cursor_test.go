@@ -71,6 +71,15 @@ func TestUserCursorRoundTrip(t *testing.T) {
 	}
 }
 
+// A filter that lets everything through is no other list than none.
+func TestCursorOfAnEmptyFilter(t *testing.T) {
+	plain, empty := models.UserQuery{CustomerID: someID}, models.UserQuery{CustomerID: someID, Filter: &models.UserFilter{}}
+	empty.Window = models.Window{Size: 1, After: plain.Cursor(someUser())}
+	if err := empty.Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestCursorProperties holds that a cursor leads back to the keys that it was
 // made of, and that no list but its own takes it.
 func TestCursorProperties(t *testing.T) {
