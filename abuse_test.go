@@ -325,6 +325,28 @@ func TestPausesAreNotTakenForSlowReaders(t *testing.T) {
 	}
 }
 
+// The log tells of an answer that ended before it was whole, whatever its status.
+func TestCutAnswersAreInTheLog(t *testing.T) {
+	var log lockedBuffer
+	s := &server{settings: &serverSettings{}, log: newLog(&log), metrics: newMetrics(newAdmission(1), &resetLimit{}), resets: &resetLimit{}}
+	for path, cut := range map[string]bool{"/whole": false, "/cut": true} {
+		server := httptest.NewServer(s.record(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, "a part")
+			if cut {
+				panic(http.ErrAbortHandler)
+			}
+		})))
+		if response, err := http.Get(server.URL + path); err == nil {
+			response.Body.Close()
+		}
+		server.Close()
+		if strings.Contains(log.String(), "cut=true") != cut {
+			t.Errorf("%s: %s", path, log.String())
+		}
+		log = lockedBuffer{}
+	}
+}
+
 // Profiles and metrics are on the operator's listener and on no other, and tell
 // of routes and not of paths.
 func TestAdminListener(t *testing.T) {

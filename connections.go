@@ -140,6 +140,24 @@ func (l *connectionLimit) closeUnusedSince(then time.Time) {
 	}
 }
 
+// mostUnsent is how much of an answer the system takes from us before the client reads.
+// Left alone it takes 4 MB on each connection, of those who read nothing too. And who
+// writes to a full connection waits until a third of it has been read: of 4 MB that is
+// more in readTime than a slow client gets, though it reads all the time.
+const mostUnsent = 128 << 10
+
+func boundUnsent(connection net.Conn) {
+	if secure, ok := connection.(*tls.Conn); ok {
+		connection = secure.NetConn()
+	}
+	if gathering, ok := connection.(*gatheringConnection); ok {
+		connection = gathering.Conn
+	}
+	if sized, ok := connection.(interface{ SetWriteBuffer(bytes int) error }); ok {
+		_ = sized.SetWriteBuffer(mostUnsent) // it fails when the connection is gone, as reading will tell
+	}
+}
+
 // How many requests one connection of HTTP/2 may begin and give up: so many a
 // second, and after a pause so many at once. Callers change their minds now and
 // then, but it takes them longer than the server needs to begin, so a request that

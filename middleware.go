@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"roster/graph"
@@ -58,6 +59,7 @@ func (s *server) record(next http.Handler) http.Handler {
 		r = r.WithContext(context.WithValue(r.Context(), visitKey{}, visit))
 		defer func() {
 			if cut { // by a panic: the client sees as much of the answer as there was
+				recorder.cut.Store(true)
 				_ = recorder.inTime(recorder.connection.send) // the connection is closed in any case
 			}
 			s.resets.finished(w, r, answered)
@@ -97,6 +99,9 @@ func (s *server) logRequest(r *http.Request, answer *statusRecorder, took time.D
 	line := slog.NewRecord(time.Now(), slog.LevelInfo, "request", 0)
 	line.AddAttrs(slog.String("requestId", graph.RequestID(r.Context())), slog.String("method", method(r)), slog.String("route", r.Pattern),
 		slog.Int("status", answer.status), slog.Int64("bytes", answer.bytes), slog.Duration("duration", took.Round(time.Microsecond)))
+	if answer.cut.Load() {
+		line.AddAttrs(slog.Bool("cut", true)) // whatever the status says, which went ahead
+	}
 	_ = handler.Handle(r.Context(), line) // as a Logger does: there is nowhere to say that the log is broken
 }
 
@@ -123,6 +128,8 @@ type statusRecorder struct {
 	leaving func() bool
 	// connection gathers what is little; nil does not.
 	connection *gatheringConnection
+	// cut tells that the answer ended before it was whole.
+	cut atomic.Bool
 }
 
 // readTime is how long a client may take to read one part of an answer. It is
@@ -192,6 +199,7 @@ func (r *statusRecorder) inTime(write func() error) error {
 		mu.Lock()
 		defer mu.Unlock()
 		if !ended {
+			r.cut.Store(true)
 			// A writer that knows no deadlines, as in tests, has none.
 			_ = http.NewResponseController(r.ResponseWriter).SetWriteDeadline(longAgo)
 		}

@@ -31,6 +31,8 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
+	// The log may go to a pipe whose reader ends, which would end the process.
+	signal.Ignore(syscall.SIGPIPE)
 	if err := run(ctx, os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "roster:", err)
 		os.Exit(1)
@@ -184,6 +186,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 			WriteByteTimeout:     readTime,
 		},
 		ConnContext: func(ctx context.Context, connection net.Conn) context.Context {
+			boundUnsent(connection)
 			return s.resets.context(withGathering(ctx, connection), connection)
 		},
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),

@@ -93,16 +93,17 @@ func (s *serverSettings) validate() error {
 	for _, setting := range []struct {
 		name  string
 		value time.Duration
-	}{{"--request-timeout", s.RequestTimeout}, {"--grace-time", s.GraceTime}} {
-		if setting.value <= 0 {
-			errs = append(errs, fmt.Errorf("%s is %s; it must be more than 0", setting.name, setting.value))
+		least time.Duration
+	}{{"--request-timeout", s.RequestTimeout, shortestAnswer}, {"--grace-time", s.GraceTime, 1}, {"--drain-delay", s.DrainDelay, 0}} {
+		if setting.value < setting.least || setting.value > longestTime {
+			errs = append(errs, fmt.Errorf("%s is %s; it must be between %s and %s", setting.name, setting.value, setting.least, longestTime))
 		}
 	}
 	if !(s.RateLimit == 0 || s.RateLimit >= minRate && s.RateLimit <= maxRate) { // NaN is not allowed either
 		errs = append(errs, fmt.Errorf("--rate-limit is %v; it must be 0, or between %v and %.0f", s.RateLimit, minRate, maxRate))
 	}
-	if s.RateBurst < 0 || s.RateBurst > 0 && s.RateLimit == 0 {
-		errs = append(errs, fmt.Errorf("--rate-burst is %d; it must not be less than 0, and means something with --rate-limit only", s.RateBurst))
+	if s.RateBurst < 0 || s.RateBurst > maxRate || s.RateBurst > 0 && s.RateLimit == 0 {
+		errs = append(errs, fmt.Errorf("--rate-burst is %d; it must be between 0 and %.0f, and means something with --rate-limit only", s.RateBurst, maxRate))
 	}
 	if s.MaxConcurrent < 0 || s.MaxConcurrent > maxPlaces {
 		errs = append(errs, fmt.Errorf("--max-concurrent is %d; it must be between 1 and %d, or 0 for what suits the machine", s.MaxConcurrent, maxPlaces))
@@ -121,9 +122,6 @@ func (s *serverSettings) validate() error {
 		if err != nil && (setting.address != "" || setting.name == "--listen") {
 			errs = append(errs, fmt.Errorf("%s is %q; it must be HOST:PORT, such as 127.0.0.1:8080", setting.name, setting.address))
 		}
-	}
-	if s.DrainDelay < 0 {
-		errs = append(errs, fmt.Errorf("--drain-delay is %s; it must not be less than 0", s.DrainDelay))
 	}
 	for _, setting := range []struct {
 		name         string
@@ -146,6 +144,9 @@ const (
 	maxRate     = 1e6
 	maxPlaces   = 100_000
 	largestBody = 1 << 30
+	// PostgreSQL's limit for a statement, a little shorter, is in milliseconds.
+	shortestAnswer = 10 * time.Millisecond
+	longestTime    = 24 * time.Hour
 )
 
 // isOrigin reports whether a text can match what browsers send as an Origin (RFC

@@ -15,6 +15,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -423,6 +424,45 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	err := program.Wait()
 	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
 		t.Errorf("it ended with %v: %s", err, program.log.String())
+	}
+}
+
+// A server whose log nobody reads any more goes on.
+func TestServingOutlivesItsLog(t *testing.T) {
+	env := map[string]string{
+		"DATABASE_URL": "sqlite:" + filepath.Join(t.TempDir(), "r.db"), "ROSTER_JWT_SECRET": strings.Repeat("k", 32),
+		"ROSTER_JWT_ISSUER": "i", "ROSTER_JWT_AUDIENCE": "a", "ROSTER_TEST_PROGRAM": "1",
+	}
+	if _, _, err := command(t, env, "migrate"); err != nil {
+		t.Fatal(err)
+	}
+	reader, log, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := exec.Command(os.Args[0], "serve", "--listen", "127.0.0.1:0")
+	for name, value := range env {
+		program.Env = append(program.Env, name+"="+value)
+	}
+	program.Stderr = log
+	err = errors.Join(program.Start(), log.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = program.Process.Kill() }()
+	line, err := bufio.NewReader(reader).ReadString('\n')
+	_, rest, ok := strings.Cut(line, "msg=serving address=")
+	if err != nil || !ok {
+		t.Fatalf("it did not start: %q %v", line, err)
+	}
+	reader.Close()
+	for range 3 { // each is a line of the log
+		if status, _, body := ask(t, "GET", "http://"+strings.Fields(rest)[0]+"/healthz", "", ""); status != 200 {
+			t.Errorf("%d %s", status, body)
+		}
+	}
+	if err := errors.Join(program.Process.Signal(syscall.SIGTERM), program.Wait()); err != nil {
+		t.Error(err)
 	}
 }
 
