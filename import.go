@@ -42,7 +42,7 @@ func (c *importCommand) Run(ctx context.Context, p *process) (err error) {
 		return err
 	}
 	// Rows that are hidden would be taken for rows that are not there.
-	err = database.CheckRole(ctx, false)
+	err = database.CheckRole(ctx, false, false)
 	if errors.Is(err, db.ErrRowsHidden) {
 		return fmt.Errorf("%w: import with the role that owns the tables", err)
 	}
@@ -58,6 +58,9 @@ func (c *importCommand) Run(ctx context.Context, p *process) (err error) {
 	defer func() { err = errors.Join(err, lost) }()
 	rejects := p.stderr
 	if c.Rejects != "" {
+		if err := c.spareDatabase(); err != nil {
+			return err
+		}
 		file, err := os.Create(c.Rejects)
 		if err != nil {
 			return fmt.Errorf("--rejects: %w", err)
@@ -121,6 +124,21 @@ func (c *importCommand) spare(document io.Reader) error {
 	// What is not there yet cannot be the document. A device loses nothing.
 	if written, err := os.Stat(c.Rejects); err == nil && written.Mode().IsRegular() && os.SameFile(read, written) {
 		return fmt.Errorf("--rejects: %s is the document itself", c.Rejects)
+	}
+	return nil
+}
+
+// spareDatabase refuses to write the rejected rows over a database.
+func (c *importCommand) spareDatabase() error {
+	const magic = "SQLite format 3\x00"
+	found, err := os.Open(c.Rejects)
+	if err != nil {
+		return nil //nolint:nilerror // what cannot be read is no database that we could have
+	}
+	defer found.Close()
+	header := make([]byte, len(magic))
+	if n, _ := io.ReadFull(found, header); string(header[:n]) == magic {
+		return fmt.Errorf("--rejects: %s is a database", c.Rejects)
 	}
 	return nil
 }

@@ -63,6 +63,9 @@ func TestImportSparesItsDocument(t *testing.T) {
 	if err := os.Symlink(document, link); err != nil {
 		t.Fatal(err)
 	}
+	if _, _, err := command(t, nil, "import", "--database-url", databaseURL, "--from", "testinium", "--rejects", strings.TrimPrefix(databaseURL, "sqlite:"), document); err == nil || !strings.HasSuffix(err.Error(), " is a database") {
+		t.Errorf("the database itself: %v", err)
+	}
 	for name, rejects := range map[string]string{"the same": document, "a link": link} {
 		for _, file := range []string{document, "-"} {
 			stdin, err := os.Open(document)

@@ -132,9 +132,10 @@ type statusRecorder struct {
 	cut atomic.Bool
 }
 
-// readTime is how long a client may take to read one part of an answer. It is
-// longer than a request may take, as those who work on a stream pause in it.
-const readTime = 10 * time.Second
+// readTime is how long a client may take to read one part of an answer. Its system
+// asks for more only when there is room for a sixteenth of all that it keeps: at 20 KB
+// a second that takes up to 20 seconds.
+const readTime = 30 * time.Second
 
 // partSize is how much of an answer has a time limit of its own, so that a slow
 // client that does read can have as large an answer as any.

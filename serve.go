@@ -58,7 +58,7 @@ func (c *serveCommand) Run(ctx context.Context, p *process) (err error) {
 	if err := requireSchema(ctx, database); err != nil {
 		return err
 	}
-	err = database.CheckRole(ctx, c.RowLevelSecurity)
+	err = database.CheckRole(ctx, c.RowLevelSecurity, c.LegacyCredentials)
 	if errors.Is(err, db.ErrRowsHidden) {
 		return fmt.Errorf("%w: start with --row-level-security", err)
 	}

@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -363,7 +364,13 @@ func (im *importer) commit(ctx context.Context) (b *batch, err error) {
 	if im.options.DryRun {
 		return im.plan(ctx, im.db.read)
 	}
-	err = im.db.write.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+	var options *sql.TxOptions
+	if im.db.engine == Postgres {
+		// At a stricter level, which a role can have by default, the transaction would not
+		// see what was written while it waited for the lock.
+		options = &sql.TxOptions{Isolation: sql.LevelReadCommitted}
+	}
+	err = im.db.write.RunInTx(ctx, options, func(ctx context.Context, tx bun.Tx) error {
 		if im.db.engine == Postgres {
 			if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock(?)", importLock); err != nil {
 				return err

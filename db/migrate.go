@@ -117,7 +117,7 @@ func (db *DB) migrationConnection() (conn *bun.DB, begin []string, err error) {
 	pool := sql.OpenDB(&sessionConnector{Connector: stdlib.GetConnector(*config)})
 	pool.SetMaxOpenConns(1)
 	lock := fmt.Sprintf("SELECT pg_advisory_xact_lock(%d)", migrationLock)
-	return bun.NewDB(pool, pgdialect.New()), []string{"BEGIN", lock}, nil
+	return bun.NewDB(pool, pgdialect.New()), []string{"BEGIN ISOLATION LEVEL READ COMMITTED", lock}, nil // to see what was done while it waited
 }
 
 // sessionConnector makes one connection of PostgreSQL, and only one: were it

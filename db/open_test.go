@@ -132,7 +132,7 @@ func TestOpenFileNames(t *testing.T) {
 		{"Unicode", "yazıcıoğlu 名簿 😀.db"},
 		{"NoExtension", "roster"},
 	} {
-		for _, prefix := range []string{"sqlite:", "sqlite://"} {
+		for _, prefix := range []string{"sqlite:", "sqlite://", "sqlite:///"} {
 			t.Run(test.name+"/"+prefix, func(t *testing.T) {
 				dir := t.TempDir()
 				databaseURL := prefix + filepath.Join(dir, test.file)

@@ -54,10 +54,11 @@ func (db *DB) EnableRowLevelSecurity(ctx context.Context) error {
 // ErrRowsHidden means that row level security applies to a role that is to read all rows.
 var ErrRowsHidden = errors.New("row level security applies")
 
-// CheckRole holds that the role of this connection may read the tables, and that the
+// CheckRole holds that the role of this connection may read the tables, that of the
+// legacy credentials only where they are shown, and that the
 // policies apply to it if row level security is wanted, and do not if it is not: then
 // every list would be empty. That is ErrRowsHidden, as only the caller knows what helps.
-func (db *DB) CheckRole(ctx context.Context, wanted bool) error {
+func (db *DB) CheckRole(ctx context.Context, wanted, credentials bool) error {
 	if db.engine != Postgres {
 		if wanted {
 			return errors.New("--row-level-security needs PostgreSQL")
@@ -74,7 +75,7 @@ func (db *DB) CheckRole(ctx context.Context, wanted bool) error {
 		switch {
 		case err != nil:
 			return translate(err)
-		case !readable && table != "legacy_credentials": // which few servers read
+		case !readable && (credentials || table != "legacy_credentials"):
 			return fmt.Errorf("the role %s may not read the table %s: GRANT SELECT ON %s TO %s", role, table, table, role)
 		case !guarded:
 		case active && !wanted:

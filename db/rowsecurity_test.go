@@ -155,7 +155,7 @@ func TestCheckRole(t *testing.T) {
 		"SQLite":              {lite, true, "needs PostgreSQL"},
 		"SQLite without":      {lite, false, ""},
 	} {
-		err := test.database.CheckRole(context.Background(), test.wanted)
+		err := test.database.CheckRole(context.Background(), test.wanted, false)
 		if test.says == "" && err != nil || test.says != "" && (err == nil || !strings.Contains(err.Error(), test.says)) {
 			t.Errorf("%s: %v, want %q", name, err, test.says)
 		}
@@ -163,16 +163,21 @@ func TestCheckRole(t *testing.T) {
 	// A right that the role was not given is said at the start too, and not by the
 	// first page that needs it.
 	conn := dbtest.Connect(t, owner)
-	for _, step := range []struct{ table, says string }{
-		{"legacy_credentials", ""},
-		{"authorities_version", "GRANT SELECT ON authorities_version TO roster_serving_test"},
-		{"authorities", "GRANT SELECT ON authorities TO roster_serving_test"},
-		{"user_months", "GRANT SELECT ON user_months TO roster_serving_test"},
+	for _, step := range []struct {
+		table       string
+		credentials bool
+		says        string
+	}{
+		{"legacy_credentials", false, ""},
+		{"legacy_credentials", true, "GRANT SELECT ON legacy_credentials TO roster_serving_test"},
+		{"authorities_version", false, "GRANT SELECT ON authorities_version TO roster_serving_test"},
+		{"authorities", false, "GRANT SELECT ON authorities TO roster_serving_test"},
+		{"user_months", false, "GRANT SELECT ON user_months TO roster_serving_test"},
 	} {
 		if _, err := conn.ExecContext(t.Context(), "REVOKE SELECT ON "+step.table+" FROM roster_serving_test"); err != nil {
 			t.Fatal(err)
 		}
-		err := serving.CheckRole(t.Context(), true)
+		err := serving.CheckRole(t.Context(), true, step.credentials)
 		if step.says == "" && err != nil || step.says != "" && (err == nil || !strings.Contains(err.Error(), step.says)) {
 			t.Errorf("without the right to read %s: %v, want %q", step.table, err, step.says)
 		}

@@ -21,7 +21,11 @@ import (
 
 // sqlitePath gives the file that a URL like sqlite:PATH or sqlite://PATH names.
 func sqlitePath(databaseURL string) string {
-	return strings.TrimPrefix(strings.TrimPrefix(databaseURL, "sqlite:"), "//")
+	path := strings.TrimPrefix(strings.TrimPrefix(databaseURL, "sqlite:"), "//")
+	if strings.HasPrefix(path, "//") { // sqlite:////PATH, as SQLAlchemy writes it
+		path = "/" + strings.TrimLeft(path, "/")
+	}
+	return path
 }
 
 func openSQLite(ctx context.Context, path string, options Options) (*DB, error) {
