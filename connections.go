@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"roster/auth"
 )
 
 // connectionLimit bounds the number of connections, and with it the memory for
@@ -18,8 +20,9 @@ import (
 // been without a request for longest, as HTTP allows at any time; so whoever
 // opens many keeps nobody out. When each has a request, the one goes that has had
 // it for longest without showing a token, as somebody has who asks for a file and
-// then reads it slowly. A new connection finds no room only while every other one is
-// a caller's.
+// then reads it slowly. When each is a caller's, the oldest goes of a caller who has
+// more than half of them all. A new connection finds no room only while every other
+// one is a caller's and nobody has so many.
 //
 // It also closes those that nobody has used for long. net/http can do that too, but
 // then keeps for as long, over HTTP/2, what was under way on a connection when it
@@ -30,18 +33,22 @@ type connectionLimit struct {
 	most int
 
 	mu sync.Mutex
-	// all has every connection, with its place in unused or anonymous, or nil.
+	// all has every connection, with its place in one of the lists.
 	all map[net.Conn]*list.Element
 	// unused are those without a request, and anonymous those with requests none of
-	// which has shown a token. Both hold closable, the longest in front.
+	// which has shown a token. All lists hold closable, the longest in front.
 	unused, anonymous *list.List
+	// callers are those with a request that has, by the first caller on each.
+	callers map[callerName]*list.List
 }
 
-// closable is a connection that may be closed to make room, and the list it is in.
+// closable is a connection that may be closed to make room, and the list it is in,
+// which is that of a caller or of none.
 type closable struct {
 	net.Conn
-	since time.Time
-	list  *list.List
+	since  time.Time
+	list   *list.List
+	caller callerName
 }
 
 // The time after which a connection that nobody uses is closed, and how often that
@@ -52,14 +59,18 @@ const (
 )
 
 func newConnectionLimit(most int) *connectionLimit {
-	return &connectionLimit{most: most, all: map[net.Conn]*list.Element{}, unused: list.New(), anonymous: list.New()}
+	return &connectionLimit{most: most, all: map[net.Conn]*list.Element{}, unused: list.New(), anonymous: list.New(), callers: map[callerName]*list.List{}}
 }
 
 // note follows the connections; it is a ConnState of an http.Server.
 func (l *connectionLimit) note(connection net.Conn, state http.ConnState) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.remove(l.all[connection])
+	place, known := l.all[connection]
+	if !known && state != http.StateNew {
+		return // it is being closed, to make room
+	}
+	l.remove(place)
 	switch state {
 	case http.StateNew, http.StateIdle:
 		l.add(l.unused, connection)
@@ -72,7 +83,7 @@ func (l *connectionLimit) note(connection net.Conn, state http.ConnState) {
 		return
 	}
 	own := l.all[connection]
-	for _, longest := range []*list.Element{l.unused.Front(), l.anonymous.Front()} {
+	for _, longest := range []*list.Element{l.unused.Front(), l.anonymous.Front(), l.greediest()} {
 		if longest != nil && longest != own {
 			l.close(longest)
 			return
@@ -83,19 +94,35 @@ func (l *connectionLimit) note(connection net.Conn, state http.ConnState) {
 	}
 }
 
+// greediest gives the oldest connection of the caller who has more than half of all
+// that there may be, or nil.
+func (l *connectionLimit) greediest() *list.Element {
+	for _, connections := range l.callers {
+		if connections.Len() > max(1, l.most/2) {
+			return connections.Front()
+		}
+	}
+	return nil
+}
+
 func (l *connectionLimit) add(to *list.List, connection net.Conn) {
-	l.all[connection] = to.PushBack(closable{connection, time.Now(), to})
+	l.all[connection] = to.PushBack(closable{Conn: connection, since: time.Now(), list: to})
 }
 
 // remove takes a connection out of the list that it is in, if any.
-func (*connectionLimit) remove(place *list.Element) {
-	if place != nil {
-		place.Value.(closable).list.Remove(place)
+func (l *connectionLimit) remove(place *list.Element) {
+	if place == nil {
+		return
+	}
+	c := place.Value.(closable)
+	if c.list.Remove(place); c.list.Len() == 0 && c.list == l.callers[c.caller] {
+		delete(l.callers, c.caller)
 	}
 }
 
 // keep keeps the connection of a request whose token is valid from being closed, until
-// it has no request. It may have none any more: one of HTTP/2 can be given up before.
+// it has no request, while its caller does not have too many. It may have none any
+// more: one of HTTP/2 can be given up before.
 func (l *connectionLimit) keep(r *http.Request) {
 	c, ok := r.Context().Value(resetsKey{}).(*resets)
 	if !ok {
@@ -105,11 +132,19 @@ func (l *connectionLimit) keep(r *http.Request) {
 	defer l.mu.Unlock()
 	if place := l.all[c.connection]; place != nil && place.Value.(closable).list == l.anonymous {
 		l.remove(place)
-		l.all[c.connection] = nil
+		var by callerName
+		if principal := auth.PrincipalFrom(r.Context()); principal != nil {
+			by = callerName{principal.Issuer, principal.Subject}
+		}
+		if l.callers[by] == nil {
+			l.callers[by] = list.New()
+		}
+		own := l.callers[by]
+		l.all[c.connection] = own.PushBack(closable{c.connection, time.Now(), own, by})
 	}
 }
 
-// close closes a connection that is no caller's.
+// close closes a connection.
 func (l *connectionLimit) close(place *list.Element) {
 	closing := place.Value.(closable).Conn
 	l.remove(place)

@@ -95,9 +95,63 @@ func TestConnectionLimitKeepsThoseInUse(t *testing.T) {
 	}
 	limit.note(late, http.StateClosed)
 	limit.note(busy, http.StateClosed)
-	if len(limit.all) != 0 || limit.unused.Len() != 0 || limit.anonymous.Len() != 0 {
-		t.Errorf("%v, %v and %v are left", limit.all, limit.unused, limit.anonymous)
+	if len(limit.all) != 0 || limit.unused.Len() != 0 || limit.anonymous.Len() != 0 || len(limit.callers) != 0 {
+		t.Errorf("%v, %v, %v and %v are left", limit.all, limit.unused, limit.anonymous, limit.callers)
 	}
+}
+
+// A caller who opens many connections, and has a request on each, keeps nobody out,
+// and nobody else's request is cut for that.
+func TestManyConnectionsOfOneCallerKeepNobodyOut(t *testing.T) {
+	const most = 10
+	server := startTestServer(t, nil, func(s *serverSettings) { s.MaxConnections = most })
+	address := strings.TrimPrefix(server.url, "http://")
+	half := func(token string) net.Conn {
+		t.Helper()
+		connection, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { connection.Close() })
+		fmt.Fprintf(connection, "POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer %s\r\nContent-Length: 34\r\n\r\n{", token)
+		return connection
+	}
+	counted := func(connections int) {
+		t.Helper()
+		for began := time.Now(); server.connections.ofCallers() != connections; runtime.Gosched() {
+			if time.Since(began) > 10*time.Second {
+				t.Fatalf("%d connections are callers', not %d", server.connections.ofCallers(), connections)
+			}
+		}
+	}
+	modest := half(server.token(t, "modest"))
+	counted(1)
+	for n := range 2 * most {
+		half(server.token(t, "greedy"))
+		counted(min(n+2, most))
+	}
+	for range 5 {
+		client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		response, err := client.Get(server.url + "/healthz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+	}
+	fmt.Fprint(modest, `"query":"{ viewer { subject } }"}`)
+	if response, err := http.ReadResponse(bufio.NewReader(modest), nil); err != nil || response.StatusCode != http.StatusOK {
+		t.Errorf("%v %v", response, err)
+	}
+}
+
+// ofCallers gives how many connections have a caller's request.
+func (l *connectionLimit) ofCallers() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, connections := range l.callers {
+		n += connections.Len()
+	}
+	return n
 }
 
 // A request of HTTP/2 can be given up before its token is verified. Its connection is
