@@ -138,7 +138,7 @@ func TestManyConnectionsOfOneCallerKeepNobodyOut(t *testing.T) {
 		}
 		response.Body.Close()
 	}
-	fmt.Fprint(modest, `"query":"{ viewer { subject } }"}`)
+	fmt.Fprintf(modest, `"query":"{ viewer { subject } }"}`)
 	if response, err := http.ReadResponse(bufio.NewReader(modest), nil); err != nil || response.StatusCode != http.StatusOK {
 		t.Errorf("%v %v", response, err)
 	}

@@ -163,9 +163,16 @@ func (a *admission) door(refuse refuse) func(http.Handler) http.Handler {
 // admit makes the middleware for a handler that runs one document: it takes a
 // place once the request has arrived, and gives it back when the answer begins.
 func (a *admission) admit(maxBody int64, refuse refuse) func(http.Handler) http.Handler {
+	var arriving atomic.Int64 // bytes of bodies that were read ahead
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			r.Body = readAhead(r.Body, maxBody)
+			body, size := readAhead(r.Body, maxBody, &arriving)
+			defer arriving.Add(-size)
+			if body == nil {
+				refuse(w, r, a.refusal(r.Context()))
+				return
+			}
+			r.Body = body
 			if err := a.enter(r.Context()); err != nil {
 				refuse(w, r, err)
 				return
@@ -177,14 +184,42 @@ func (a *admission) admit(maxBody int64, refuse refuse) func(http.Handler) http.
 	}
 }
 
+// mostArriving bounds the memory for bodies that are on their way or wait for a place:
+// 500 of the size that is allowed without a setting.
+const mostArriving = 32 << 20
+
 // readAhead reads a body before anybody asks for it, up to one byte more than
-// the handler accepts, and gives it as it was sent, with the error that ended it.
-func readAhead(body io.ReadCloser, maxBody int64) io.ReadCloser {
+// the handler accepts, and gives it as it was sent, with the error that ended it. It
+// adds the size to arriving, and gives nil when there is too much of all bodies.
+func readAhead(body io.ReadCloser, maxBody int64, arriving *atomic.Int64) (ahead io.ReadCloser, size int64) {
 	if body == http.NoBody {
-		return body
+		return body, 0
 	}
-	data, err := io.ReadAll(io.LimitReader(body, maxBody+1))
-	return &arrivedBody{bytes.NewReader(data), err, body}
+	counted := &countedReader{io.LimitReader(body, maxBody+1), arriving, max(mostArriving, 2*maxBody), 0}
+	data, err := io.ReadAll(counted)
+	if errors.Is(err, errTooMuchArrives) {
+		return nil, counted.size
+	}
+	return &arrivedBody{bytes.NewReader(data), err, body}, counted.size
+}
+
+var errTooMuchArrives = errors.New("there are too many bodies on their way")
+
+// countedReader adds what it reads to a sum, and ends when that is more than the most.
+type countedReader struct {
+	io.Reader
+	sum        *atomic.Int64
+	most, size int64
+}
+
+// Read reads and counts.
+func (r *countedReader) Read(p []byte) (n int, err error) {
+	n, err = r.Reader.Read(p)
+	r.size += int64(n)
+	if r.sum.Add(int64(n)) > r.most {
+		return n, errTooMuchArrives
+	}
+	return n, err
 }
 
 type arrivedBody struct {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"log/slog"
@@ -256,5 +257,57 @@ func TestMistakesInLimits(t *testing.T) {
 		if err == nil || !strings.HasPrefix(err.Error(), test.wants) || strings.Contains(strings.TrimSuffix(err.Error(), "\nroster --help lists the commands, and roster COMMAND --help the flags of one"), "\n") {
 			t.Errorf("%s: got %v", test.flag, err)
 		}
+	}
+}
+
+// slowBody gives some bytes, tells that it has, and the end when it may.
+type slowBody struct {
+	io.Reader
+	given, end chan struct{}
+}
+
+// Read gives the bytes.
+func (b slowBody) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if err == io.EOF {
+		b.given <- struct{}{}
+		<-b.end
+	}
+	return n, err
+}
+
+// Bodies that are on their way take bounded memory, however many there are.
+func TestArrivingBodiesAreBounded(t *testing.T) {
+	const maxBody = 1 << 20
+	refuse := func(w http.ResponseWriter, _ *http.Request, err error) {
+		w.WriteHeader(graph.HTTPStatus(models.AsError(err).Code))
+	}
+	handler := newAdmission(100).admit(maxBody, refuse)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	given, end, statuses := make(chan struct{}), make(chan struct{}), make(chan int)
+	send := func(size int64) {
+		answer := httptest.NewRecorder()
+		body := slowBody{bytes.NewReader(make([]byte, size)), given, end}
+		handler.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), "POST", "/graphql", body))
+		statuses <- answer.Code
+	}
+	const most = mostArriving / maxBody
+	for range most {
+		go send(maxBody)
+		<-given
+	}
+	go send(1)
+	if status := <-statuses; status != http.StatusServiceUnavailable {
+		t.Errorf("one more: %d", status)
+	}
+	close(end)
+	for range most {
+		if status := <-statuses; status != http.StatusOK {
+			t.Errorf("one of those that fit: %d", status)
+		}
+	}
+	go send(maxBody)
+	<-given
+	if status := <-statuses; status != http.StatusOK {
+		t.Errorf("afterwards: %d", status)
 	}
 }
