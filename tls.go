@@ -2,11 +2,13 @@ package main
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -27,7 +29,7 @@ type certificate struct {
 
 	mu      sync.Mutex
 	loaded  *tls.Certificate
-	version string // of the files that it was loaded from
+	content [sha256.Size]byte // hash of what it was loaded from
 	checked time.Time
 }
 
@@ -66,33 +68,25 @@ func (c *certificate) current(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.loaded, nil
 }
 
-// reload reads the files if they are not those that were loaded.
+// reload reads the files, and loads them if they are not what was loaded before. Their
+// times and sizes do not tell: a renewed certificate can have those of the old one.
 func (c *certificate) reload() error {
-	certificateVersion, err1 := fileVersion(c.Certificate)
-	keyVersion, err2 := fileVersion(c.Key)
+	chain, err1 := os.ReadFile(c.Certificate)
+	key, err2 := os.ReadFile(c.Key)
 	if err := cmp.Or(err1, err2); err != nil {
 		return err
 	}
-	version := certificateVersion + " " + keyVersion
-	if version == c.version {
+	content := sha256.Sum256(slices.Concat(chain, []byte{0}, key))
+	if content == c.content {
 		return nil
 	}
-	loaded, err := tls.LoadX509KeyPair(c.Certificate, c.Key)
+	loaded, err := tls.X509KeyPair(chain, key)
 	if err != nil {
 		return err
 	}
-	if c.version != "" {
+	if c.loaded != nil {
 		c.log.Info("the certificate was loaded again")
 	}
-	c.loaded, c.version = &loaded, version
+	c.loaded, c.content = &loaded, content
 	return nil
-}
-
-// fileVersion changes whenever a file does.
-func fileVersion(path string) (string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", err
-	}
-	return fmt.Sprint(info.ModTime().UnixNano(), info.Size()), nil
 }
