@@ -325,7 +325,7 @@ func TestPausesAreNotTakenForSlowReaders(t *testing.T) {
 	}
 }
 
-// The log tells of an answer that ended before it was whole, whatever its status.
+// The log tells of an answer that the server gave up, whatever its status.
 func TestCutAnswersAreInTheLog(t *testing.T) {
 	var log lockedBuffer
 	s := &server{settings: &serverSettings{}, log: newLog(&log), metrics: newMetrics(newAdmission(1), &resetLimit{}), resets: &resetLimit{}}

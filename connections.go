@@ -83,7 +83,7 @@ func (l *connectionLimit) note(connection net.Conn, state http.ConnState) {
 		return
 	}
 	own := l.all[connection]
-	for _, longest := range []*list.Element{l.unused.Front(), l.anonymous.Front(), l.greediest()} {
+	for _, longest := range []*list.Element{l.unused.Front(), l.anonymous.Front(), l.overHalf()} {
 		if longest != nil && longest != own {
 			l.close(longest)
 			return
@@ -94,9 +94,9 @@ func (l *connectionLimit) note(connection net.Conn, state http.ConnState) {
 	}
 }
 
-// greediest gives the oldest connection of the caller who has more than half of all
-// that there may be, or nil.
-func (l *connectionLimit) greediest() *list.Element {
+// overHalf gives the oldest connection of the caller who has more than half of all that
+// there may be, or nil.
+func (l *connectionLimit) overHalf() *list.Element {
 	for _, connections := range l.callers {
 		if connections.Len() > max(1, l.most/2) {
 			return connections.Front()

@@ -132,18 +132,24 @@ func TestDatabaseConnections(t *testing.T) {
 	before := openConnections(t, databaseURL) // of what filled the database
 	trial := newTrial(t, databaseURL, "--database-connections", "1")
 	unlock := lockUsers(t, databaseURL)
-	answered := make(chan bool)
-	go func() {
-		defer close(answered)
-		trial.round("")
-	}()
+	answered := make(chan []string)
+	go func() { answered <- trial.all(1) }() // of which the server runs each at once
+	deadline := time.Now().Add(10 * time.Second)
 	for waiting := 0; waiting == 0; {
+		if time.Now().After(deadline) {
+			t.Fatal("no request waits for the lock")
+		}
 		if err := query(t, databaseURL, `SELECT count(*) FROM pg_stat_activity WHERE application_name = 'roster' AND wait_event_type = 'Lock'`, &waiting); err != nil {
 			t.Fatal(err)
 		}
 	}
 	unlock()
-	<-answered
+	for _, code := range <-answered {
+		if code != "" {
+			t.Errorf("an answer has the code %q", code)
+		}
+	}
+	trial.round("")
 	if n := openConnections(t, databaseURL) - before; n != 1 {
 		t.Errorf("the server has %d connections, of 1 that it may have", n)
 	}
@@ -190,7 +196,7 @@ func query(t *testing.T, databaseURL, statement string, into any) error {
 	t.Helper()
 	driver, name := "pgx", databaseURL
 	if path, ok := strings.CutPrefix(databaseURL, "sqlite:"); ok {
-		driver, name = "sqlite", path
+		driver, name = "sqlite", path+"?_pragma=busy_timeout(5000)"
 	}
 	pool, err := sql.Open(driver, name)
 	if err != nil {

@@ -131,6 +131,9 @@ func (c *importCommand) spare(document io.Reader) error {
 // spareDatabase refuses to write the rejected rows over a database.
 func (c *importCommand) spareDatabase() error {
 	const magic = "SQLite format 3\x00"
+	if file, err := os.Stat(c.Rejects); err != nil || !file.Mode().IsRegular() {
+		return nil // a pipe would have us wait
+	}
 	found, err := os.Open(c.Rejects)
 	if err != nil {
 		return nil // what cannot be read is no database of ours

@@ -128,7 +128,7 @@ type statusRecorder struct {
 	leaving func() bool
 	// connection gathers what is little; nil does not.
 	connection *gatheringConnection
-	// cut tells that the answer ended before it was whole.
+	// cut tells that the server gave up before the answer was whole.
 	cut atomic.Bool
 }
 

@@ -3,16 +3,17 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
+	"roster/auth"
 	"roster/db"
 	"roster/graph"
 	"roster/models"
@@ -163,13 +164,18 @@ func (a *admission) door(refuse refuse) func(http.Handler) http.Handler {
 // admit makes the middleware for a handler that runs one document: it takes a
 // place once the request has arrived, and gives it back when the answer begins.
 func (a *admission) admit(maxBody int64, refuse refuse) func(http.Handler) http.Handler {
-	var arriving atomic.Int64 // bytes of bodies that were read ahead
+	arriving := &arrivals{most: max(mostArriving, 2*maxBody), of: map[callerName]int64{}}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			body, size := readAhead(r.Body, maxBody, &arriving)
-			defer arriving.Add(-size)
-			if body == nil {
-				refuse(w, r, a.refusal(r.Context()))
+			var by callerName
+			if principal := auth.PrincipalFrom(r.Context()); principal != nil {
+				by = callerName{principal.Issuer, principal.Subject}
+			}
+			body := readAhead(r.Body, maxBody, func(n int64) bool { return arriving.add(by, n) })
+			leave := sync.OnceFunc(func() { arriving.add(by, -body.size) })
+			defer func() { leave() }()
+			if body.tooMuch {
+				unread(refuse)(w, r, a.refusal(r.Context()))
 				return
 			}
 			r.Body = body
@@ -177,64 +183,83 @@ func (a *admission) admit(maxBody int64, refuse refuse) func(http.Handler) http.
 				refuse(w, r, err)
 				return
 			}
-			leave := sync.OnceFunc(a.leave)
-			defer leave()
+			arrived := leave
+			leave = sync.OnceFunc(func() { a.leave(); arrived() })
 			next.ServeHTTP(&headerWriter{w, leave}, r)
 		})
 	}
 }
 
-// mostArriving bounds the memory for bodies that are on their way or wait for a place:
-// 500 of the size that is allowed without a setting.
-const mostArriving = 32 << 20
+// mostArriving bounds the memory for the bodies of one caller that are on their way or
+// wait for a place, over however many connections they come: a hundred and more of the
+// size that is allowed without a setting.
+const mostArriving = 8 << 20
+
+// arrivals adds up the bodies of each caller.
+type arrivals struct {
+	most int64
+	mu   sync.Mutex
+	of   map[callerName]int64
+}
+
+// add adds to the sum of a caller, unless that would be too much.
+func (a *arrivals) add(by callerName, n int64) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	sum := a.of[by] + n
+	if n > 0 && sum > a.most {
+		return false
+	}
+	if a.of[by] = sum; sum == 0 {
+		delete(a.of, by)
+	}
+	return true
+}
 
 // readAhead reads a body before anybody asks for it, up to one byte more than
-// the handler accepts, and gives it as it was sent, with the error that ended it. It
-// adds the size to arriving, and gives nil when there is too much of all bodies.
-func readAhead(body io.ReadCloser, maxBody int64, arriving *atomic.Int64) (ahead io.ReadCloser, size int64) {
+// the handler accepts, and gives it as it was sent, with the error that ended it.
+// fits is asked for each part whether there is room for it.
+func readAhead(body io.ReadCloser, maxBody int64, fits func(n int64) bool) *arrivedBody {
+	b := &arrivedBody{Closer: body}
 	if body == http.NoBody {
-		return body, 0
+		b.err = io.EOF
+		return b
 	}
-	counted := &countedReader{io.LimitReader(body, maxBody+1), arriving, max(mostArriving, 2*maxBody), 0}
-	data, err := io.ReadAll(counted)
-	if errors.Is(err, errTooMuchArrives) {
-		return nil, counted.size
+	limited := io.LimitReader(body, maxBody+1)
+	for b.err == nil {
+		n := 0
+		if len(b.data) == cap(b.data) {
+			b.data = slices.Grow(b.data, bytes.MinRead)
+		}
+		n, b.err = limited.Read(b.data[len(b.data):cap(b.data)])
+		if b.tooMuch = n > 0 && !fits(int64(n)); b.tooMuch {
+			return b
+		}
+		b.data, b.size = b.data[:len(b.data)+n], b.size+int64(n)
 	}
-	return &arrivedBody{bytes.NewReader(data), err, body}, counted.size
+	return b
 }
 
-var errTooMuchArrives = errors.New("there are too many bodies on their way")
-
-// countedReader adds what it reads to a sum, and ends when that is more than the most.
-type countedReader struct {
-	io.Reader
-	sum        *atomic.Int64
-	most, size int64
-}
-
-// Read reads and counts.
-func (r *countedReader) Read(p []byte) (n int, err error) {
-	n, err = r.Reader.Read(p)
-	r.size += int64(n)
-	if r.sum.Add(int64(n)) > r.most {
-		return n, errTooMuchArrives
-	}
-	return n, err
-}
-
+// arrivedBody is a body that was read ahead.
 type arrivedBody struct {
-	data *bytes.Reader
-	err  error
 	io.Closer
+	data []byte
+	// size is that of the body, and err what ended it.
+	size int64
+	err  error
+	// tooMuch tells that the rest was not read, as it did not fit.
+	tooMuch bool
 }
 
-// Read gives what was read ahead.
+// Read gives what was read ahead, whose memory it needs no longer.
 func (b *arrivedBody) Read(p []byte) (int, error) {
-	n, err := b.data.Read(p)
-	if errors.Is(err, io.EOF) && b.err != nil {
-		err = b.err
+	if len(b.data) == 0 {
+		b.data = nil
+		return 0, b.err
 	}
-	return n, err
+	n := copy(p, b.data)
+	b.data = b.data[n:]
+	return n, nil
 }
 
 // headerWriter tells when an answer begins.

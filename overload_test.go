@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"roster/auth"
 	"roster/graph"
 	"roster/models"
 	"roster/rest"
@@ -249,7 +250,7 @@ func TestMistakesInLimits(t *testing.T) {
 		{"--drain-delay=-1s", "--drain-delay is -1s"},
 		{"--listen=8080", `--listen is "8080"; it must be HOST:PORT, such as 127.0.0.1:8080`},
 		{"--admin-listen=http://127.0.0.1:9090", `--admin-listen is "http://127.0.0.1:9090"; it must be HOST:PORT`},
-		{"--database-connections=0", "--database-connections is 0; it must be at least 1"},
+		{"--database-connections=0", "--database-connections is 0; it must be between 1 and 100000"},
 		{"--legacy-deprecated-since=31.12.2026", `--legacy-deprecated-since: "31.12.2026" is no day such as 2026-12-31`},
 		{"--tls-cert=cert.pem", "--tls-cert and --tls-key are needed both"},
 	} {
@@ -276,36 +277,51 @@ func (b slowBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Bodies that are on their way take bounded memory, however many there are.
+// The bodies of one caller that are on their way take bounded memory, however many
+// there are, and keep nobody else's out.
 func TestArrivingBodiesAreBounded(t *testing.T) {
 	const maxBody = 1 << 20
 	refuse := func(w http.ResponseWriter, _ *http.Request, err error) {
 		w.WriteHeader(graph.HTTPStatus(models.AsError(err).Code))
 	}
-	handler := newAdmission(100).admit(maxBody, refuse)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	handler := newAdmission(100).admit(maxBody, refuse)(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if n, err := io.Copy(io.Discard, r.Body); n != r.ContentLength || err != nil {
+			t.Errorf("%d bytes of %d, %v", n, r.ContentLength, err)
+		}
+	}))
 	given, end, statuses := make(chan struct{}), make(chan struct{}), make(chan int)
-	send := func(size int64) {
+	send := func(caller string, size int64) {
 		answer := httptest.NewRecorder()
 		body := slowBody{bytes.NewReader(make([]byte, size)), given, end}
-		handler.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), "POST", "/graphql", body))
+		request := httptest.NewRequestWithContext(auth.WithPrincipal(t.Context(), &auth.Principal{Subject: caller}), "POST", "/graphql", body)
+		request.ContentLength = size
+		request.Header.Set("Expect", "100-continue") // or a refusal would wait for the rest
+		handler.ServeHTTP(answer, request)
 		statuses <- answer.Code
 	}
 	const most = mostArriving / maxBody
 	for range most {
-		go send(maxBody)
+		go send("greedy", maxBody)
 		<-given
 	}
-	go send(1)
-	if status := <-statuses; status != http.StatusServiceUnavailable {
-		t.Errorf("one more: %d", status)
+	go send("greedy", 1)
+	select {
+	case status := <-statuses:
+		if status != http.StatusServiceUnavailable {
+			t.Errorf("one more: %d", status)
+		}
+	case <-given:
+		t.Fatal("one more was read")
 	}
+	go send("another", 1)
+	<-given
 	close(end)
-	for range most {
+	for range most + 1 {
 		if status := <-statuses; status != http.StatusOK {
 			t.Errorf("one of those that fit: %d", status)
 		}
 	}
-	go send(maxBody)
+	go send("greedy", maxBody)
 	<-given
 	if status := <-statuses; status != http.StatusOK {
 		t.Errorf("afterwards: %d", status)

@@ -94,7 +94,7 @@ func (s *serverSettings) validate() error {
 		name  string
 		value time.Duration
 		least time.Duration
-	}{{"--request-timeout", s.RequestTimeout, shortestAnswer}, {"--grace-time", s.GraceTime, 1}, {"--drain-delay", s.DrainDelay, 0}} {
+	}{{"--request-timeout", s.RequestTimeout, shortestAnswer}, {"--grace-time", s.GraceTime, time.Millisecond}, {"--drain-delay", s.DrainDelay, 0}} {
 		if setting.value < setting.least || setting.value > longestTime {
 			errs = append(errs, fmt.Errorf("%s is %s; it must be between %s and %s", setting.name, setting.value, setting.least, longestTime))
 		}
@@ -107,6 +107,9 @@ func (s *serverSettings) validate() error {
 	}
 	if s.MaxConcurrent < 0 || s.MaxConcurrent > maxPlaces {
 		errs = append(errs, fmt.Errorf("--max-concurrent is %d; it must be between 1 and %d, or 0 for what suits the machine", s.MaxConcurrent, maxPlaces))
+	}
+	if s.DatabaseConnections < 1 || s.DatabaseConnections > maxPlaces {
+		errs = append(errs, fmt.Errorf("--database-connections is %d; it must be between 1 and %d", s.DatabaseConnections, maxPlaces))
 	}
 	if s.MaxBody < 1 || s.MaxBody > largestBody {
 		errs = append(errs, fmt.Errorf("--max-body is %d; it must be between 1 and %d", s.MaxBody, largestBody))
@@ -127,7 +130,7 @@ func (s *serverSettings) validate() error {
 		name         string
 		value, least int
 	}{
-		{"--database-connections", s.DatabaseConnections, 1}, {"--max-connections", s.MaxConnections, 1}, {"--max-tokens", s.MaxTokens, rest.DocumentTokens},
+		{"--max-connections", s.MaxConnections, 1}, {"--max-tokens", s.MaxTokens, rest.DocumentTokens},
 		{"--max-depth", s.MaxDepth, 1}, {"--max-selections", s.MaxSelections, 1}, {"--max-cost", s.MaxCost, 1},
 	} {
 		if setting.value < setting.least {

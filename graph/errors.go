@@ -82,8 +82,8 @@ func describe(ctx context.Context, log *slog.Logger, shown *gqlerror.Error, err 
 		if err.Code == models.CodeUnavailable && err.Err == nil {
 			break // refused on purpose, as there is too much to do: the metrics count it
 		}
-		if logged, ok := ctx.Value(loggedKey{}).(*atomic.Int32); ok && logged.Add(1) > maxErrors {
-			break // a statement that fails for a list fails for each of its records
+		if !worthLogging(ctx) {
+			break
 		}
 		log.ErrorContext(ctx, "request failed", "requestId", RequestID(ctx), "code", err.Code, "path", shown.Path.String(), "cause", cause(err))
 	}
@@ -92,6 +92,13 @@ func describe(ctx context.Context, log *slog.Logger, shown *gqlerror.Error, err 
 
 // loggedKey is the key of how many failures of a request the log has.
 type loggedKey struct{}
+
+// worthLogging counts a failure and reports whether it is to be logged: what fails for
+// a list fails for each of its records.
+func worthLogging(ctx context.Context) bool {
+	logged, ok := ctx.Value(loggedKey{}).(*atomic.Int32)
+	return !ok || logged.Add(1) <= maxErrors
+}
 
 // cause describes an error for the log by its type and the code that the
 // database gave it. Its text is left out: drivers quote values in it.
@@ -114,7 +121,9 @@ func cause(err *models.Error) string {
 // to the log; the panic's value does not, as it may hold anything.
 func recoverFrom(log *slog.Logger) graphql.RecoverFunc {
 	return func(ctx context.Context, value any) error {
-		log.ErrorContext(ctx, "panic", "requestId", RequestID(ctx), "type", fmt.Sprintf("%T", value), "stack", string(debug.Stack()))
+		if worthLogging(ctx) {
+			log.ErrorContext(ctx, "panic", "requestId", RequestID(ctx), "type", fmt.Sprintf("%T", value), "stack", string(debug.Stack()))
+		}
 		return &models.Error{Code: models.CodeInternal, Message: models.InternalMessage}
 	}
 }
@@ -141,7 +150,7 @@ func capErrors(list gqlerror.List) gqlerror.List {
 			err.Message = strings.ToValidUTF8(err.Message[:maxMessage], "") + "…"
 		}
 		if len(err.Path.String()) > maxPath {
-			err.Path = nil
+			err.Path = err.Path[:1] // which tells what was asked for
 		}
 	}
 	return capped

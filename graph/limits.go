@@ -40,6 +40,10 @@ const (
 // long alias each record makes as much of an answer as thousands of fields.
 const maxAlias = 100
 
+// maxSchemaAliases bounds all aliases, and names, below __schema and __type, where nothing
+// has a price: each is answered for hundreds of fields. GraphiQL needs 1,300.
+const maxSchemaAliases = 4 << 10
+
 // The prices that are not 1. docs/graphql.md lists them for callers.
 const (
 	countCost       = 10 // totalCount and totalPages read every matching row
@@ -55,7 +59,9 @@ const (
 type weight struct {
 	depth, selections, cost, perRecord int
 	// What is below __schema and __type counts apart.
-	schemaDepth, schemaSelections int
+	schemaDepth, schemaSelections, schemaAliases int
+	// aliases are the bytes of all aliases, or names where there is none.
+	aliases int
 }
 
 // weigher adds up a document. A fragment weighs the same wherever it is spread,
@@ -78,6 +84,10 @@ type weigher struct {
 func (l Limits) check(operation *ast.OperationDefinition, variables map[string]any, named int) (cost int, err error) {
 	w := weigher{variables: variables, fragments: map[string]weight{}, values: map[string]int{}, named: named}
 	total := w.selectionSet(operation.SelectionSet)
+	if total.schemaAliases > maxSchemaAliases {
+		return total.cost, models.Errorf(models.CodeTooManySelections,
+			"the aliases below __schema and __type have %d bytes together; at most %d are allowed", total.schemaAliases, maxSchemaAliases)
+	}
 	if w.alias > maxAlias {
 		return total.cost, models.Errorf(models.CodeTooManySelections, "an alias has %d bytes; at most %d are allowed", w.alias, maxAlias)
 	}
@@ -114,6 +124,8 @@ func (w *weigher) selectionSet(set ast.SelectionSet) weight {
 		total.perRecord = add(total.perRecord, part.perRecord)
 		total.schemaDepth = max(total.schemaDepth, part.schemaDepth)
 		total.schemaSelections = add(total.schemaSelections, part.schemaSelections)
+		total.schemaAliases = add(total.schemaAliases, part.schemaAliases)
+		total.aliases = add(total.aliases, part.aliases)
 	}
 	return total
 }
@@ -131,9 +143,9 @@ func (w *weigher) field(field *ast.Field) weight {
 	w.alias = max(w.alias, len(field.Alias))
 	children := w.selectionSet(field.SelectionSet)
 	if field.Name == "__schema" || field.Name == "__type" { // fields of Query only
-		return weight{schemaDepth: add(1, children.depth), schemaSelections: add(1, children.selections)}
+		return weight{schemaDepth: add(1, children.depth), schemaSelections: add(1, children.selections), schemaAliases: add(len(field.Alias), children.aliases)}
 	}
-	total := weight{depth: add(1, children.depth), selections: add(1, children.selections)}
+	total := weight{depth: add(1, children.depth), selections: add(1, children.selections), aliases: add(len(field.Alias), children.aliases)}
 	parent := ""
 	if field.ObjectDefinition != nil {
 		parent = field.ObjectDefinition.Name

@@ -170,15 +170,18 @@ func TestFieldsBelowSchemaAreBounded(t *testing.T) {
 
 // An alias below __schema, where nothing has a price, is repeated for each type.
 func TestAliasesBelowSchemaAreBounded(t *testing.T) {
-	for length, code := range map[int]string{100: "", 101: "MAX_RECURSIVE_SELECTIONS_EXCEEDED"} {
-		query := `{ __schema { types { fields { ...F } } } } fragment F on __Field { ` + strings.Repeat("x", length) + `: name }`
+	for query, code := range map[string]string{
+		strings.Repeat("x", 100) + ": name": "", strings.Repeat("x", 101) + ": name": "MAX_RECURSIVE_SELECTIONS_EXCEEDED",
+		numbered(strings.Repeat("x", 90)+"%d: name ", 40): "", numbered(strings.Repeat("x", 90)+"%d: name ", 50): "MAX_RECURSIVE_SELECTIONS_EXCEEDED",
+	} {
+		query := `{ __schema { types { fields { ...F } } } } fragment F on __Field { ` + query + ` }`
 		response := newExecutor(nil).Execute(as(t, "nobody"), graph.Request{Query: query})
 		got := ""
 		if len(response.Errors) > 0 {
 			got = response.Errors[0].Extensions["code"].(string)
 		}
 		if got != code {
-			t.Errorf("an alias of %d bytes: an answer of %d bytes, code %q", length, len(response.Data), got)
+			t.Errorf("%.150s: an answer of %d bytes, code %q", query, len(response.Data), got)
 		}
 	}
 }
