@@ -63,10 +63,10 @@ func newAdmission(places int) *admission {
 }
 
 // suitablePlaces is how many documents run at once on this machine, with so many
-// connections to the database, when nothing else is set. A document on SQLite is work for a processor and nothing else:
-// more at once would only take turns, and keep those waiting that are to be
-// refused. One on PostgreSQL spends about half of its time there; more of them
-// than there are connections would wait for one of those.
+// connections to the database, when nothing else is set. A document on SQLite is work
+// for a processor and nothing else: more at once would only take turns, and keep those
+// waiting that are to be refused. One on PostgreSQL spends about half of its time there;
+// more of them than there are connections would wait for one of those.
 func suitablePlaces(engine db.Engine, connections int) int {
 	if engine == db.SQLite {
 		return runtime.GOMAXPROCS(0)

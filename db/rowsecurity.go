@@ -55,9 +55,9 @@ func (db *DB) EnableRowLevelSecurity(ctx context.Context) error {
 var ErrRowsHidden = errors.New("row level security applies")
 
 // CheckRole holds that the role of this connection may read the tables, that of the
-// legacy credentials only where they are shown, and that the
-// policies apply to it if row level security is wanted, and do not if it is not: then
-// every list would be empty. That is ErrRowsHidden, as only the caller knows what helps.
+// legacy credentials only where these are shown, and that the policies apply to it if row
+// level security is wanted, and do not if it is not: then every list would be empty. That
+// is ErrRowsHidden, as only the caller knows what helps.
 func (db *DB) CheckRole(ctx context.Context, wanted, credentials bool) error {
 	if db.engine != Postgres {
 		if wanted {
