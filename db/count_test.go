@@ -202,6 +202,27 @@ func TestCountersOfAWriterWithFewRights(t *testing.T) {
 	checkCounters(t, tx, "after the other's update")
 }
 
+// TestCountersOfADeletedCustomer deletes a customer and its users in one statement.
+func TestCountersOfADeletedCustomer(t *testing.T) {
+	conn := dbtest.ConnectURL(t, dbtest.URL(t, db.Postgres))
+	data := dbtest.Users(40, 24)
+	dbtest.Write(t, conn, data)
+	customer := data.Users[0].CustomerID
+	for _, statement := range []string{
+		"DELETE FROM user_authorities", "DELETE FROM legacy_credentials", "UPDATE users SET subrole_id = NULL", "DELETE FROM subroles",
+		fmt.Sprintf("WITH gone AS (DELETE FROM users WHERE customer_id = '%s') DELETE FROM customers WHERE id = '%[1]s'", customer),
+	} {
+		if _, err := conn.ExecContext(t.Context(), statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+	var left int
+	if err := conn.NewRaw("SELECT count(*) FROM customers WHERE id = ?", customer).Scan(t.Context(), &left); err != nil || left != 0 {
+		t.Errorf("%d customers are left, %v", left, err)
+	}
+	checkCounters(t, conn, "after the customer was deleted")
+}
+
 // TestMigrationCountsTheUsersThatAreThere runs the migrations by hand, with
 // users written between them.
 func TestMigrationCountsTheUsersThatAreThere(t *testing.T) {
