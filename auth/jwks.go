@@ -126,7 +126,7 @@ func (s *keySet) find(ctx context.Context, kid *string, alg string) (*key, error
 		return nil, errNoKeysYet
 	}
 	k, err := choose(keys, kid, alg)
-	if !errors.Is(err, errUnknownKey) {
+	if err == nil || kid != nil && !errors.Is(err, errUnknownKey) {
 		return k, err
 	}
 	round := s.ask()
@@ -135,6 +135,16 @@ func (s *keySet) find(ctx context.Context, kid *string, alg string) (*key, error
 	}
 	await(ctx, round)
 	return choose(s.snapshot(), kid, alg)
+}
+
+func (s *keySet) refreshed(ctx context.Context, alg string) *key {
+	round := s.ask()
+	if round == nil {
+		return nil
+	}
+	await(ctx, round)
+	k, _ := choose(s.snapshot(), nil, alg) // nil with an error: then the first one counts
+	return k
 }
 
 // choose gives the one key of the set that the token's kid and alg stand for. A

@@ -159,6 +159,28 @@ func TestKeySetRotation(t *testing.T) {
 	})
 }
 
+// A new key is noticed at once by the tokens that fit no other, where keys have no names.
+func TestKeySetRotationWithoutKids(t *testing.T) {
+	without := func(method jwt.SigningMethod, private any) string {
+		return rawToken(fields{"alg": method.Alg()}.json(), longLived(), signWith(method, private))
+	}
+	tokens := []string{without(jwt.SigningMethodES256, p256Key()), without(jwt.SigningMethodES256, otherP256()), without(jwt.SigningMethodES384, p384Key())}
+	synctest.Test(t, func(t *testing.T) {
+		h := newKeyHost(t, text(jwks(jwk("", p256Key().Public(), nil))))
+		v := verifierOn(t, h)
+		wantCode(t, v, tokens[0], "")
+		for i, public := range []any{otherP256().Public(), p384Key().Public()} {
+			h.answer(text(jwks(jwk("", public, nil))))
+			wantCode(t, v, tokens[i+1], "")
+			wantCode(t, v, tokens[i], models.CodeUnauthenticated)
+			if n := h.requests.Load(); n != int64(2+i) {
+				t.Errorf("%d requests to the host, want %d", n, 2+i)
+			}
+			pass(time.Minute) // there is one such request in 30 seconds
+		}
+	})
+}
+
 func TestKeySetRefreshesByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newKeyHost(t, text(oldKeys()))

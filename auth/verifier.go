@@ -52,6 +52,9 @@ type trusted struct {
 // keySource finds the key for a token. kid is nil when the token names none.
 type keySource interface {
 	find(ctx context.Context, kid *string, alg string) (*key, error)
+	// refreshed looks once more for the key of a token that names none, whose signature
+	// the one that was found does not fit. It is nil when there is nothing new.
+	refreshed(ctx context.Context, alg string) *key
 	ready() bool
 }
 
@@ -130,6 +133,8 @@ type staticSource struct{ key *key }
 
 func (s staticSource) ready() bool { return true }
 
+func (s staticSource) refreshed(context.Context, string) *key { return nil }
+
 func (s staticSource) find(_ context.Context, _ *string, alg string) (*key, error) {
 	return s.key.fitting(alg)
 }
@@ -196,7 +201,13 @@ func (v *Verifier) check(ctx context.Context, token string) (*remembered, error)
 	if err != nil {
 		return nil, err
 	}
-	if err := methods[t.alg].Verify(t.signed, t.signature, k.material); err != nil {
+	err = methods[t.alg].Verify(t.signed, t.signature, k.material)
+	if err != nil && t.kid == nil { // another key may have taken the place of this one
+		if fresh := issuer.keys.refreshed(ctx, t.alg); fresh != nil {
+			k, err = fresh, methods[t.alg].Verify(t.signed, t.signature, fresh.material)
+		}
+	}
+	if err != nil {
 		return nil, fmt.Errorf("signature: %w", err)
 	}
 	claims, principal, err := issuer.principal(t.claims)
