@@ -12,7 +12,7 @@ import (
 // The methods in this file are what the resolvers ask for. Each takes the
 // caller's scope and reads nothing beyond it: what lies outside is as absent as
 // what does not exist. Each runs exactly one statement, or none when there is
-// nothing to ask; CustomerAndUsers runs two in one round trip. Their errors are
+// nothing to ask; CustomerAndUsers runs two. Their errors are
 // *models.Error: CodeTimeout, CodeUnavailable or CodeInternal, and where a method
 // takes a query, CodeBadUserInput for a cursor that is not of that list.
 
@@ -39,8 +39,12 @@ func (db *DB) CustomerByNumber(ctx context.Context, scope models.Scope, number i
 	return first(find(ctx, db, scope, selectCustomers, all(where("c.number = ?", number), scoped(scope, "c.id")), "", customerFields))
 }
 
-// CustomerAndUsers gives a customer, or nil, and one window of its users, both
-// in one round trip. When only the users cannot be read, the page has the error.
+// CustomerAndUsers gives a customer, or nil, and one window of its users, both in one
+// round trip when the scope names the customer by its id. When only the users cannot be
+// read, the page has the error.
+//
+// No statement reaches for the users of a customer that the caller may not read: how
+// long it takes would tell how many there are, and how many match a filter.
 func (db *DB) CustomerAndUsers(ctx context.Context, scope models.Scope, query models.UserQuery) (*models.Customer, *models.UserPage, error) {
 	page := &models.UserPage{Query: query}
 	users, err := db.usersStatement(scope, query)
@@ -49,14 +53,23 @@ func (db *DB) CustomerAndUsers(ctx context.Context, scope models.Scope, query mo
 		return nil, page, nil
 	}
 	readCustomers, customers := collect(1, customerFields)
-	customer := selected(selectCustomers, all(where("c.id = ?", query.CustomerID), scoped(scope, "c.id")), "", readCustomers)
-	err = db.run(ctx, scope, customer, users.statement)
-	if customer.err != nil {
+	statements := []*statement{selected(selectCustomers, all(where("c.id = ?", query.CustomerID), scoped(scope, "c.id")), "", readCustomers)}
+	named := scope.All || slices.Contains(scope.CustomerIDs, query.CustomerID)
+	if named {
+		statements = append(statements, users.statement)
+	}
+	err = db.run(ctx, scope, statements...)
+	if statements[0].err != nil {
 		return nil, nil, err
 	}
-	page.Rows, page.More = users.rows()
-	page.Err = err
 	found, _ := first(*customers, nil)
+	if found == nil || named {
+		page.Rows, page.More = users.rows()
+		page.Err = err
+		return found, page, nil
+	}
+	// The scope holds the customer by its number.
+	page.Rows, page.More, page.Err = db.Users(ctx, models.Scope{CustomerIDs: []models.ID{found.ID}}, query)
 	return found, page, nil
 }
 

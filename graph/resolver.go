@@ -13,7 +13,8 @@ import (
 type Store interface {
 	CustomersByID(ctx context.Context, scope models.Scope, ids []models.ID) (map[models.ID]*models.Customer, error)
 	CustomerByNumber(ctx context.Context, scope models.Scope, number int64) (*models.Customer, error)
-	// CustomerAndUsers gives a customer and a window of its users in one round trip.
+	// CustomerAndUsers gives a customer and a window of its users, at once where the
+	// scope names the customer.
 	CustomerAndUsers(ctx context.Context, scope models.Scope, query models.UserQuery) (*models.Customer, *models.UserPage, error)
 	Customers(ctx context.Context, scope models.Scope, query models.CustomerQuery) (rows []*models.Customer, more bool, err error)
 	CountCustomers(ctx context.Context, scope models.Scope, search string) (int, error)
