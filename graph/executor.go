@@ -135,7 +135,7 @@ func (x *Executor) run(ctx context.Context, request Request) Response {
 		}
 	}
 	if halfInLiteral(request.Query) {
-		return x.refuse(ctx, errHalf("query"))
+		return x.refuse(ctx, models.Errorf(models.CodeParseFailed, "query: an escape in a text stands for half a character"))
 	}
 	ctx = graphql.StartOperationTrace(context.WithValue(ctx, loggedKey{}, new(atomic.Int32)))
 	operation, listErr := x.prepare(ctx, request)
@@ -214,12 +214,15 @@ func (x *Executor) dispatch(ctx context.Context, operation *graphql.OperationCon
 	return run(ctx), nil
 }
 
-// servedSchema is the schema without @defer, which gqlgen adds to every schema:
-// an answer here is always whole.
+// servedSchema is the schema without @defer, which gqlgen adds to every schema: an
+// answer here is always whole. And it is without Float, which nothing refers to
+// (GraphQL, 3.5).
 func servedSchema() *ast.Schema {
 	schema := *NewExecutableSchema(Config{}).Schema()
 	schema.Directives = maps.Clone(schema.Directives)
 	delete(schema.Directives, "defer")
+	schema.Types = maps.Clone(schema.Types)
+	delete(schema.Types, "Float")
 	return &schema
 }
 

@@ -18,6 +18,7 @@ type tooManyErrors struct{ list gqlerror.List }
 func boundedRules() *rules.Rules {
 	var found gqlerror.List
 	bounded := rules.NewDefaultRules()
+	bounded.AddRule("EmptyObjects", refuseEmptyObjects)
 	for name, rule := range bounded.GetInner() {
 		bounded.ReplaceRule(name, func(observers *core.Events, report core.AddErrFunc) {
 			rule(observers, func(options ...core.ErrorOption) {
@@ -34,6 +35,17 @@ func boundedRules() *rules.Rules {
 		})
 	}
 	return bounded
+}
+
+// refuseEmptyObjects refuses {} for what is no input object. gqlparser's own rule looks
+// at the fields of an object, of which this one has none (GraphQL, 5.6.1).
+func refuseEmptyObjects(observers *core.Events, report core.AddErrFunc) {
+	observers.OnValue(func(_ *core.Walker, value *ast.Value) {
+		wanted := value.Definition
+		if value.Kind == ast.ObjectValue && len(value.Children) == 0 && wanted != nil && wanted.Kind != ast.InputObject {
+			report(core.Message("Expected value of type %q, found {}.", wanted.Name), core.At(value.Position))
+		}
+	})
 }
 
 // checkValues refuses what validation lets through and what gqlgen would take
@@ -76,7 +88,8 @@ func checkValues(set ast.SelectionSet, variables map[string]any, seen map[string
 func checkConditions(directives ast.DirectiveList, variables map[string]any) error {
 	for _, directive := range directives {
 		for _, argument := range directive.Arguments {
-			if value, err := argument.Value.Value(variables); err != nil || value == nil {
+			value, err := argument.Value.Value(variables)
+			if _, ok := value.(bool); err != nil || !ok {
 				return models.Errorf(models.CodeBadUserInput, "@%s(%s:) needs true or false", directive.Name, argument.Name)
 			}
 		}
