@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
-
-	"roster/auth"
 )
 
 // connectionLimit bounds the number of connections, and with it the memory for
@@ -132,10 +130,7 @@ func (l *connectionLimit) keep(r *http.Request) {
 	defer l.mu.Unlock()
 	if place := l.all[c.connection]; place != nil && place.Value.(closable).list == l.anonymous {
 		l.remove(place)
-		var by callerName
-		if principal := auth.PrincipalFrom(r.Context()); principal != nil {
-			by = callerName{principal.Issuer, principal.Subject}
-		}
+		by := callerOf(r.Context())
 		if l.callers[by] == nil {
 			l.callers[by] = list.New()
 		}

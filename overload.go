@@ -13,7 +13,6 @@ import (
 
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
-	"roster/auth"
 	"roster/db"
 	"roster/graph"
 	"roster/models"
@@ -30,12 +29,34 @@ import (
 // client that sends its body slowly nor one that reads its answer slowly keeps
 // others out, and a stream, which may take hours, has a place for each of its
 // pages only.
+//
+// One caller has at most two thirds of the places, of the room to wait and, in all of
+// its documents together, three quarters of the connections to the database: with
+// lists that take seconds it could keep everybody else out otherwise, by one document
+// of many. Alone it loses nothing, as what is left is more than the machine needs.
 type admission struct {
 	places  chan struct{}
 	queue   int64 // the most that wait
 	maxWait time.Duration
 	waiting atomic.Int64
 	refused atomic.Int64
+
+	// share is what one caller may have at once, and callers has those who have some.
+	share   share
+	mu      sync.Mutex
+	callers map[callerName]*presence
+}
+
+// share is how many documents of a caller run, wait, and use the database at once.
+type share struct {
+	places, queue, statements int
+}
+
+// presence is what a caller has at the moment.
+type presence struct {
+	places, statements chan struct{}
+	// requests are those that run or wait.
+	requests int
 }
 
 // maxWait is how long a request waits for a place at most. It matters only when
@@ -55,23 +76,35 @@ const holdTime = 25 * time.Millisecond
 // before anybody has waited for long.
 const together = 32
 
-// newAdmission makes one for so many documents at once. Four times as many may
-// wait, which keeps the last of them for about as long as a busy server takes to
-// answer anyway, or more where few run.
-func newAdmission(places int) *admission {
-	return &admission{places: make(chan struct{}, places), queue: int64(max(4*places, together-places)), maxWait: maxWait}
+// newAdmission makes one for so many documents at once, of which one caller may have so
+// many, and so many statements at once of a caller. Four times as many may wait, which
+// keeps the last of them for about as long as a busy server takes to answer anyway, or
+// more where few run.
+func newAdmission(places, ofCaller, statements int) *admission {
+	queue := max(4*ofCaller, together-ofCaller)
+	return &admission{
+		places: make(chan struct{}, places), queue: int64(queue + queue/2), maxWait: maxWait,
+		share:   share{ofCaller, queue, statements},
+		callers: map[callerName]*presence{},
+	}
 }
 
-// suitablePlaces is how many documents run at once on this machine, with so many
-// connections to the database, when nothing else is set. A document on SQLite is work
-// for a processor and nothing else: more at once would only take turns, and keep those
-// waiting that are to be refused. One on PostgreSQL spends about half of its time there;
-// more of them than there are connections would wait for one of those.
-func suitablePlaces(engine db.Engine, connections int) int {
-	if engine == db.SQLite {
-		return runtime.GOMAXPROCS(0)
+// suitableAdmission makes one for this machine and database, and for as many documents
+// at once as are set, if any. A document on SQLite is work for a processor and nothing
+// else: more at once would only take turns, and keep those waiting that are to be
+// refused. One on PostgreSQL spends about half of its time there; more of them than
+// there are connections would wait for one of those.
+func suitableAdmission(database *db.DB, places int) *admission {
+	connections := database.Connections()
+	statements := connections - connections/4
+	if places > 0 {
+		return newAdmission(places, places-places/3, statements)
 	}
-	return max(connections, 2*runtime.GOMAXPROCS(0))
+	ofCaller := runtime.GOMAXPROCS(0)
+	if database.Engine() == db.Postgres {
+		ofCaller = max(connections, 2*ofCaller)
+	}
+	return newAdmission(ofCaller+(ofCaller+1)/2, ofCaller, statements)
 }
 
 // full reports whether as many wait as may.
@@ -79,8 +112,8 @@ func (a *admission) full() bool { return a.waiting.Load() >= a.queue }
 
 // hasRoom reports whether one more may wait. A request that finds no room is held
 // for a moment, once, and looks again.
-func (a *admission) hasRoom(ctx context.Context) bool {
-	if !a.full() {
+func (a *admission) hasRoom(ctx context.Context, full func() bool) bool {
+	if !full() {
 		return true
 	}
 	if visit, ok := ctx.Value(visitKey{}).(*visit); ok {
@@ -90,7 +123,7 @@ func (a *admission) hasRoom(ctx context.Context) bool {
 		visit.held = true
 	}
 	wait(ctx, holdTime)
-	return !a.full()
+	return !full()
 }
 
 func (a *admission) refusal(ctx context.Context) error {
@@ -101,40 +134,125 @@ func (a *admission) refusal(ctx context.Context) error {
 	return models.Errorf(models.CodeUnavailable, "The server has more to do than it can. Try again in a moment.")
 }
 
+// place is the place of one document.
+type place struct {
+	admission *admission
+	by        callerName
+	of        *presence
+}
+
+// come notes a request of the caller of ctx.
+func (a *admission) come(ctx context.Context) place {
+	by := callerOf(ctx)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	of := a.callers[by]
+	if of == nil {
+		of = &presence{make(chan struct{}, a.share.places), make(chan struct{}, a.share.statements), 0}
+		a.callers[by] = of
+	}
+	of.requests++
+	return place{a, by, of}
+}
+
+// forget forgets it.
+func (p place) forget() {
+	p.admission.mu.Lock()
+	defer p.admission.mu.Unlock()
+	if p.of.requests--; p.of.requests == 0 {
+		delete(p.admission.callers, p.by)
+	}
+}
+
+// full reports whether as many of the caller's requests wait as may, or of all.
+func (p place) full() bool {
+	p.admission.mu.Lock()
+	defer p.admission.mu.Unlock()
+	// This one is counted already.
+	return p.of.requests > p.admission.share.places+p.admission.share.queue || p.admission.full()
+}
+
+// context has the statements of the document counted with those of its caller.
+func (p place) context(ctx context.Context) context.Context {
+	return db.WithTurns(ctx, p.of.statements)
+}
+
+// leave gives the place back.
+func (p place) leave() {
+	<-p.admission.places
+	<-p.of.places
+	p.forget()
+}
+
 // enter gives a place, for which it waits a moment. The error is a
 // *models.Error of CodeUnavailable.
-func (a *admission) enter(ctx context.Context) error {
-	select {
-	case a.places <- struct{}{}:
-		return nil
-	default:
+func (a *admission) enter(ctx context.Context) (place, error) {
+	p := a.come(ctx)
+	if p.enterNow() {
+		return p, nil
 	}
-	if !a.hasRoom(ctx) {
-		return a.refusal(ctx)
+	if !a.hasRoom(ctx, p.full) {
+		p.forget()
+		return place{}, a.refusal(ctx)
 	}
 	a.waiting.Add(1)
 	defer a.waiting.Add(-1)
 	waiting, cancel := context.WithTimeout(ctx, a.maxWait)
 	defer cancel()
-	if a.enterPatiently(waiting) != nil {
-		return a.refusal(ctx)
+	if p.wait(waiting) != nil {
+		p.forget()
+		return place{}, a.refusal(ctx)
 	}
-	return nil
+	return p, nil
 }
 
 // enterPatiently waits for a place as long as ctx allows. The error is a
 // *models.Error of CodeTimeout.
-func (a *admission) enterPatiently(ctx context.Context) error {
+func (a *admission) enterPatiently(ctx context.Context) (place, error) {
+	p := a.come(ctx)
+	if err := p.wait(ctx); err != nil {
+		p.forget()
+		return place{}, err
+	}
+	return p, nil
+}
+
+// enterNow takes the place if it is free.
+func (p place) enterNow() bool {
 	select {
-	case a.places <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return &models.Error{Code: models.CodeTimeout, Message: "The answer took too long.", Err: context.Cause(ctx)}
+	case p.of.places <- struct{}{}:
+	default:
+		return false
+	}
+	select {
+	case p.admission.places <- struct{}{}:
+		return true
+	default:
+		<-p.of.places
+		return false
 	}
 }
 
-// leave gives a place back.
-func (a *admission) leave() { <-a.places }
+// wait waits for the place: for one of the caller's first, as those who have one
+// of all are not to wait for anything.
+func (p place) wait(ctx context.Context) error {
+	select {
+	case p.of.places <- struct{}{}:
+	case <-ctx.Done():
+		return tookTooLong(ctx)
+	}
+	select {
+	case p.admission.places <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		<-p.of.places
+		return tookTooLong(ctx)
+	}
+}
+
+func tookTooLong(ctx context.Context) error {
+	return &models.Error{Code: models.CodeTimeout, Message: "The answer took too long.", Err: context.Cause(ctx)}
+}
 
 // visit is what is known of one request.
 type visit struct {
@@ -152,7 +270,7 @@ func (a *admission) door(refuse refuse) func(http.Handler) http.Handler {
 	refuse = unread(refuse)
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if !a.hasRoom(r.Context()) {
+			if !a.hasRoom(r.Context(), a.full) {
 				refuse(w, r, a.refusal(r.Context()))
 				return
 			}
@@ -167,10 +285,7 @@ func (a *admission) admit(maxBody int64, refuse refuse) func(http.Handler) http.
 	arriving := &arrivals{most: max(mostArriving, 2*maxBody), of: map[callerName]int64{}}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			var by callerName
-			if principal := auth.PrincipalFrom(r.Context()); principal != nil {
-				by = callerName{principal.Issuer, principal.Subject}
-			}
+			by := callerOf(r.Context())
 			body := readAhead(r.Body, maxBody, func(n int64) bool { return arriving.add(by, n) })
 			leave := sync.OnceFunc(func() { arriving.add(by, -body.size) })
 			defer func() { leave() }()
@@ -179,13 +294,14 @@ func (a *admission) admit(maxBody int64, refuse refuse) func(http.Handler) http.
 				return
 			}
 			r.Body = body
-			if err := a.enter(r.Context()); err != nil {
+			place, err := a.enter(r.Context())
+			if err != nil {
 				refuse(w, r, err)
 				return
 			}
 			arrived := leave
-			leave = sync.OnceFunc(func() { a.leave(); arrived() })
-			next.ServeHTTP(&headerWriter{w, leave}, r)
+			leave = sync.OnceFunc(func() { place.leave(); arrived() })
+			next.ServeHTTP(&headerWriter{w, leave}, r.WithContext(place.context(r.Context())))
 		})
 	}
 }
@@ -290,13 +406,14 @@ func (x admittedExecutor) ExecuteOwn(ctx context.Context, request graph.Request)
 	if ok && visit.admitted {
 		enter = x.admission.enterPatiently
 	}
-	if err := enter(ctx); err != nil {
+	place, err := enter(ctx)
+	if err != nil {
 		failure := models.AsError(err)
 		return graph.Response{Errors: gqlerror.List{{Message: failure.Message, Extensions: map[string]any{"code": string(failure.Code)}}}}
 	}
-	defer x.admission.leave()
+	defer place.leave()
 	if ok {
 		visit.admitted = true
 	}
-	return x.Executor.ExecuteOwn(ctx, request)
+	return x.Executor.ExecuteOwn(place.context(ctx), request)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"roster/auth"
+	"roster/db"
+	"roster/db/dbtest"
 	"roster/graph"
 	"roster/models"
 	"roster/rest"
@@ -103,18 +106,100 @@ func TestOverloadIsRefusedAndPasses(t *testing.T) {
 	}
 }
 
+// Requests of one caller that take long, however many, leave places for others.
+func TestManyRequestsOfOneCallerKeepNobodyOut(t *testing.T) {
+	gate := newGate()
+	server := startTestServer(t, func(ctx context.Context) error {
+		if auth.PrincipalFrom(ctx).Subject == "greedy" {
+			return gate.wait(ctx)
+		}
+		return nil
+	})
+	greedy, other := server.token(t, "greedy"), server.token(t, "other")
+	most := server.admission.share.places + server.admission.share.queue
+	at := server.surfaces()[0]
+	statuses := make(chan int)
+	for range most + 10 {
+		go func() {
+			status, _, _ := server.ask(t, at, greedy)
+			statuses <- status
+		}()
+	}
+	for range 10 {
+		if status := <-statuses; status != http.StatusServiceUnavailable {
+			t.Errorf("one too many is answered %d", status)
+		}
+	}
+	for _, at := range server.surfaces() {
+		if status, _, text := server.ask(t, at, other); status != http.StatusOK {
+			t.Errorf("%s: another caller is answered %d %.200s", at.name, status, text)
+		}
+	}
+	close(gate.open)
+	for range most {
+		<-statuses
+	}
+	if status, _, text := server.ask(t, at, greedy); status != http.StatusOK || len(server.admission.callers) > 0 {
+		t.Errorf("afterwards: %d %.200s; %d callers are remembered", status, text, len(server.admission.callers))
+	}
+}
+
+// A document of many lists that take long leaves connections to the database for others.
+func TestManyStatementsOfOneCallerKeepNobodyOut(t *testing.T) {
+	database := dbtest.Open(t, db.Postgres)
+	server := startTestServerOn(t, database, nil)
+	conn := dbtest.Connect(t, database)
+	lock, err := conn.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = lock.Rollback() }()
+	if _, err := lock.ExecContext(t.Context(), "LOCK TABLE user_authorities IN ACCESS EXCLUSIVE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	var lists strings.Builder
+	for i := range 2 * database.Connections() {
+		fmt.Fprintf(&lists, ` a%d: users(filter: {authority: {anyOf: [\"ROLE_%d\"]}}) { totalCount }`, i, i)
+	}
+	customer := server.customers[generated].ID
+	document := func(fields string) string { return fmt.Sprintf(`{"query":"{ customer(id: \"%s\") { %s } }"}`, customer, fields) }
+	answered := make(chan int, 1)
+	go func() {
+		status, _, _ := ask(t, "POST", server.url+"/graphql", server.token(t, "greedy"), document(lists.String()))
+		answered <- status
+	}()
+	for waiting := 0; waiting < server.admission.share.statements; wait(t.Context(), time.Millisecond) {
+		if err := conn.NewRaw("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(t.Context(), &waiting); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if status, _, text := ask(t, "POST", server.url+"/graphql", server.token(t, "other"), document("users { totalCount }")); status != http.StatusOK || !strings.Contains(text, `"totalCount":`) {
+		t.Errorf("another caller is answered %d %.200s", status, text)
+	}
+	if err := lock.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if status := <-answered; status != http.StatusOK {
+		t.Errorf("the document is answered %d", status)
+	}
+}
+
 // A request that waits gets the place that becomes free.
 func TestWaitingGetsTheNextPlace(t *testing.T) {
-	admission := newAdmission(1)
-	if err := admission.enter(t.Context()); err != nil {
+	admission := newAdmission(1, 1, 1)
+	first, err := admission.enter(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
 	entered := make(chan error, 1)
-	go func() { entered <- admission.enter(t.Context()) }()
+	go func() {
+		_, err := admission.enter(t.Context())
+		entered <- err
+	}()
 	for admission.waiting.Load() == 0 && len(entered) == 0 {
 		wait(t.Context(), time.Millisecond/10)
 	}
-	admission.leave()
+	first.leave()
 	if err := <-entered; err != nil {
 		t.Error(err)
 	}
@@ -134,7 +219,7 @@ func TestRefusedAfterAMoment(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				admission := newAdmission(1)
+				admission := newAdmission(1, 1, 1)
 				admission.waiting.Add(admission.queue)
 				left := time.AfterFunc(test.leaves, func() { admission.waiting.Add(-admission.queue) })
 				defer left.Stop()
@@ -183,14 +268,15 @@ func (answering) ExecuteOwn(context.Context, graph.Request) graph.Response { ret
 
 // The second page of a stream waits where a new request is refused.
 func TestStreamsAreNotCutByOverload(t *testing.T) {
-	executor := admittedExecutor{answering{}, newAdmission(1)}
+	executor := admittedExecutor{answering{}, newAdmission(1, 1, 1)}
 	executor.admission.maxWait = 20 * time.Millisecond
 	newVisit := func() context.Context { return context.WithValue(t.Context(), visitKey{}, &visit{}) }
 	stream := newVisit()
 	if answer := executor.ExecuteOwn(stream, graph.Request{}); len(answer.Errors) > 0 {
 		t.Fatalf("the first page: %v", answer.Errors)
 	}
-	if err := executor.admission.enter(t.Context()); err != nil {
+	other, err := executor.admission.enter(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
 	second := make(chan graph.Response, 1)
@@ -198,7 +284,7 @@ func TestStreamsAreNotCutByOverload(t *testing.T) {
 	if answer := executor.ExecuteOwn(newVisit(), graph.Request{}); len(answer.Errors) != 1 || answer.Errors[0].Extensions["code"] != string(models.CodeUnavailable) {
 		t.Errorf("a new request: %v", answer.Errors)
 	}
-	executor.admission.leave()
+	other.leave()
 	if answer := <-second; len(answer.Errors) > 0 {
 		t.Errorf("the second page: %v", answer.Errors)
 	}
@@ -218,7 +304,7 @@ func TestRefusalsAreNoErrorsInTheLog(t *testing.T) {
 		"Worth":     rest.NewWorth(rest.Config{Log: logger, Authenticate: anyone}).Refuse,
 		"Testinium": rest.NewTestinium(rest.Config{Log: logger, Authenticate: anyone}).Refuse,
 	} {
-		for _, err := range []error{newAdmission(1).refusal(t.Context()), models.Errorf(models.CodeRateLimited, "Too many.")} {
+		for _, err := range []error{newAdmission(1, 1, 1).refusal(t.Context()), models.Errorf(models.CodeRateLimited, "Too many.")} {
 			refuse(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil), err)
 			if log.String() != "" {
 				t.Fatalf("%s: %v is in the log: %s", name, err, log.String())
@@ -284,7 +370,7 @@ func TestArrivingBodiesAreBounded(t *testing.T) {
 	refuse := func(w http.ResponseWriter, _ *http.Request, err error) {
 		w.WriteHeader(graph.HTTPStatus(models.AsError(err).Code))
 	}
-	handler := newAdmission(100).admit(maxBody, refuse)(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	handler := newAdmission(100, 100, 1).admit(maxBody, refuse)(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if n, err := io.Copy(io.Discard, r.Body); n != r.ContentLength || err != nil {
 			t.Errorf("%d bytes of %d, %v", n, r.ContentLength, err)
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"container/list"
+	"context"
 	"fmt"
 	"math"
 	"net/http"
@@ -35,6 +36,14 @@ type rateLimiter struct {
 // callerName names a caller. A subject is unique only within its issuer (RFC 7519,
 // section 4.1.2).
 type callerName struct{ issuer, subject string }
+
+// callerOf names the caller of a context; who has shown no token has no name.
+func callerOf(ctx context.Context) (name callerName) {
+	if principal := auth.PrincipalFrom(ctx); principal != nil {
+		name = callerName{principal.Issuer, principal.Subject}
+	}
+	return name
+}
 
 // caller is one caller's bucket.
 type caller struct {
@@ -80,8 +89,7 @@ func (l *rateLimiter) middleware(refuse refuse) func(http.Handler) http.Handler 
 			return next
 		}
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			principal := auth.PrincipalFrom(r.Context())
-			bucket, now := l.bucket(callerName{principal.Issuer, principal.Subject}), l.now()
+			bucket, now := l.bucket(callerOf(r.Context())), l.now()
 			allowed := bucket.AllowN(now, 1)
 			left := bucket.TokensAt(now)
 			w.Header().Set("RateLimit-Policy", fmt.Sprintf(`"caller";q=%d;w=%d`, l.burst, l.seconds(float64(l.burst))))

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -89,7 +88,7 @@ func newServer(settings *serverSettings, verifier *auth.Verifier, database *db.D
 	if err != nil {
 		return nil, err
 	}
-	admission := newAdmission(cmp.Or(settings.MaxConcurrent, suitablePlaces(database.Engine(), settings.DatabaseConnections)))
+	admission := suitableAdmission(database, settings.MaxConcurrent)
 	resets := &resetLimit{}
 	metrics := newMetrics(admission, resets)
 	metrics.registry.MustRegister(replicaMetrics{database})
@@ -182,7 +181,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 		IdleTimeout:       -1, // the limit of connections sees to it
 		MaxHeaderBytes:    maxHeaderBytes,
 		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: max(minStreams, cap(s.admission.places)),
+			MaxConcurrentStreams: max(minStreams, s.admission.share.places),
 			WriteByteTimeout:     readTime,
 		},
 		ConnContext: func(ctx context.Context, connection net.Conn) context.Context {

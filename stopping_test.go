@@ -258,7 +258,12 @@ func (s failingStore) CustomerAndUsers(ctx context.Context, scope models.Scope, 
 // only after users has been called; nil is nothing to call.
 func startTestServer(t testing.TB, users func(ctx context.Context) error, change ...func(*serverSettings)) *testServer {
 	t.Helper()
-	database := dbtest.Open(t, db.SQLite)
+	return startTestServerOn(t, dbtest.Open(t, db.SQLite), users, change...)
+}
+
+// startTestServerOn serves an empty database that it fills with examples.
+func startTestServerOn(t testing.TB, database *db.DB, users func(ctx context.Context) error, change ...func(*serverSettings)) *testServer {
+	t.Helper()
 	customers, err := database.FillDemo(t.Context(), 1500)
 	if err != nil {
 		t.Fatal(err)
@@ -492,7 +497,7 @@ func TestPanicInAResolver(t *testing.T) {
 // A panic outside the resolvers is one 500 in the form that the middleware was
 // given, or a cut connection when the answer had begun.
 func TestPanicInMiddleware(t *testing.T) {
-	s := &server{settings: &serverSettings{}, log: slog.New(slog.DiscardHandler), metrics: newMetrics(newAdmission(1), &resetLimit{})}
+	s := &server{settings: &serverSettings{}, log: slog.New(slog.DiscardHandler), metrics: newMetrics(newAdmission(1, 1, 1), &resetLimit{})}
 	executor := graph.NewExecutor(nil, s.log, graph.Settings{})
 	for _, test := range []struct {
 		name     string

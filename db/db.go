@@ -64,6 +64,8 @@ type DB struct {
 	runner   runner
 	replicas *replicas // nil without any
 	hooks    []bun.QueryHook
+	// connections is how many statements of the resolvers can run at once.
+	connections int
 }
 
 // Open opens the database that databaseURL names, "sqlite:PATH" or
@@ -108,6 +110,9 @@ func oneLine(err error) string {
 
 // Engine tells which kind of database this is.
 func (db *DB) Engine() Engine { return db.engine }
+
+// Connections tells how many statements can run at once, on one database server.
+func (db *DB) Connections() int { return db.connections }
 
 // Ping checks that the database answers.
 func (db *DB) Ping(ctx context.Context) error { return ping(ctx, db.read) }

@@ -35,3 +35,18 @@ func (db *DB) CountAll(ctx context.Context, scope models.Scope, table string) (i
 	}
 	return int(*(*found)[0]), nil
 }
+
+// LongestKept gives the length of the longest text that a reader of SQLite keeps prepared.
+func (db *DB) LongestKept(ctx context.Context) (length int, err error) {
+	conn, err := db.Readers().Conn(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	return length, conn.Raw(func(connection any) error {
+		for text := range connection.(*sqliteReader).prepared {
+			length = max(length, len(text))
+		}
+		return nil
+	})
+}

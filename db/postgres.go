@@ -31,7 +31,7 @@ func openPostgres(databaseURL string, options Options) (*DB, error) {
 	}
 	runner := newPostgresRunner(config, options)
 	bunDB := bun.NewDB(runner.pool, pgdialect.New())
-	return &DB{engine: Postgres, read: bunDB, write: bunDB, runner: runner}, nil
+	return &DB{engine: Postgres, read: bunDB, write: bunDB, runner: runner, connections: options.MaxConnections}, nil
 }
 
 // newPostgresRunner makes a runner with a pool of its own.
@@ -130,6 +130,9 @@ func postgresConfig(databaseURL string, options Options) (*pgx.ConnConfig, error
 		// cost, and plans a page anew each time when its guess for this customer is
 		// lower, which takes longer than reading it.
 		config.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
+		if !strings.Contains(parameters, "statement_cache_capacity") {
+			config.StatementCacheCapacity = keptStatements
+		}
 	}
 	// Sent even as 0, which is no limit: one that the role has is for answers, and would
 	// end a migration or an import.
@@ -139,6 +142,15 @@ func postgresConfig(databaseURL string, options Options) (*pgx.ConnConfig, error
 	}
 	return config, nil
 }
+
+// What each connection keeps prepared at most: callers decide how many kinds of filters
+// there are, and each takes PostgreSQL memory for its plan, nearly a megabyte for one of
+// 10 KB. Of long texts, in bytes, so much is kept together.
+const (
+	keptStatements = 64
+	longText       = 2 << 10
+	keptLongTexts  = 64 << 10
+)
 
 // postgresArgument gives an argument in a form that pgx can write in binary.
 func postgresArgument(argument any) any {
@@ -206,8 +218,30 @@ func (r *postgresRunner) try(ctx context.Context, statements []*statement) error
 	defer func() { _ = conn.Close() }() // gives it back to the pool
 	return conn.Raw(func(connection any) error {
 		pooled := connection.(pooled)
-		return pooled.dead(ctx, r.send(ctx, pooled.Conn.Conn(), statements))
+		err := r.send(ctx, pooled.Conn.Conn(), statements)
+		if err == nil && r.prepares {
+			forgetLongTexts(ctx, pooled.Conn.Conn(), statements)
+		}
+		return pooled.dead(ctx, err)
 	})
+}
+
+// forgetLongTexts has a connection forget all that it has prepared when too much of it is
+// long. What runs often is soon prepared again.
+func forgetLongTexts(ctx context.Context, conn *pgx.Conn, statements []*statement) {
+	const key = "long texts"
+	for _, s := range statements {
+		if len(s.text) <= longText {
+			continue
+		}
+		data := conn.PgConn().CustomData()
+		kept, _ := data[key].(int)
+		if kept += len(s.text); kept > keptLongTexts {
+			kept = 0
+			_ = conn.DeallocateAll(ctx) // the statements have run, and a connection that fails is not used again
+		}
+		data[key] = kept
+	}
 }
 
 // What the statements after it in the same transaction are told.

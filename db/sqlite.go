@@ -61,7 +61,7 @@ func openSQLite(ctx context.Context, path string, options Options) (*DB, error) 
 	if err != nil {
 		return nil, errors.Join(err, db.closePools())
 	}
-	db.runner = runner
+	db.runner, db.connections = runner, runner.pool.Stats().MaxOpenConnections
 	return db, nil
 }
 

@@ -127,9 +127,13 @@ type sqliteReader struct {
 	prepared map[string]driver.Stmt
 }
 
-// maxPrepared bounds the statements that are kept prepared: callers decide how
-// many kinds of filters there are.
-const maxPrepared = 200
+// maxPrepared bounds the statements that are kept prepared, and maxKeptText the length of
+// their texts in bytes: callers decide how many kinds of filters there are, and one of
+// 10 KB takes SQLite a quarter of a megabyte.
+const (
+	maxPrepared = 200
+	maxKeptText = 2 << 10
+)
 
 // Close closes the statements and the connection.
 func (r *sqliteReader) Close() error {
@@ -155,7 +159,9 @@ func (r *sqliteReader) run(ctx context.Context, s *statement) (err error) {
 		if prepared, err = r.PrepareContext(ctx, text); err != nil {
 			return err
 		}
-		if err := r.keep(text, prepared); err != nil {
+		if len(text) > maxKeptText {
+			defer func() { err = errors.Join(err, prepared.Close()) }()
+		} else if err := r.keep(text, prepared); err != nil {
 			return err
 		}
 	}

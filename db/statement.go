@@ -117,10 +117,28 @@ func (db *DB) run(ctx context.Context, scope models.Scope, statements ...*statem
 	return translate(err)
 }
 
+// WithTurns has every statement of a context take a turn for as long as it runs, and
+// wait for one as long as the context allows. So what shares the turns runs no more
+// statements at once than turns has room for.
+func WithTurns(ctx context.Context, turns chan struct{}) context.Context {
+	return context.WithValue(ctx, turnsKey{}, turns)
+}
+
+type turnsKey struct{}
+
 // runAll holds that a failure is that of a statement. None has begun where there
 // was no connection, so it is the first one's then: without an error it would pass
 // for a statement that found nothing.
 func (db *DB) runAll(ctx context.Context, statements []*statement) error {
+	if turns, ok := ctx.Value(turnsKey{}).(chan struct{}); ok {
+		select {
+		case turns <- struct{}{}:
+			defer func() { <-turns }()
+		case <-ctx.Done():
+			statements[0].err = ctx.Err()
+			return ctx.Err()
+		}
+	}
 	err := db.runner.run(ctx, statements)
 	if err != nil && !slices.ContainsFunc(statements, func(s *statement) bool { return s.err != nil }) {
 		statements[0].err = err
