@@ -162,7 +162,9 @@ func TestManyStatementsOfOneCallerKeepNobodyOut(t *testing.T) {
 		fmt.Fprintf(&lists, ` a%d: users(filter: {authority: {anyOf: [\"ROLE_%d\"]}}) { totalCount }`, i, i)
 	}
 	customer := server.customers[generated].ID
-	document := func(fields string) string { return fmt.Sprintf(`{"query":"{ customer(id: \"%s\") { %s } }"}`, customer, fields) }
+	document := func(fields string) string {
+		return fmt.Sprintf(`{"query":"{ customer(id: \"%s\") { %s } }"}`, customer, fields)
+	}
 	answered := make(chan int, 1)
 	go func() {
 		status, _, _ := ask(t, "POST", server.url+"/graphql", server.token(t, "greedy"), document(lists.String()))

@@ -55,8 +55,10 @@ func start(c command) (*process, error) {
 	if c.stdout != nil {
 		cmd.Stdout = c.stdout
 	}
-	// A Ctrl-C is for this program, which then ends the others in order.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL, Credential: c.credential}
+	// A Ctrl-C is for this program, which then ends the others in order. All stay in
+	// one session: Linux shares the processors between sessions (sched(7), autogroup),
+	// and the driver is not to be one against the servers' many.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Credential: c.credential}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("cannot start %s: %w", c.name, err)
 	}
