@@ -282,7 +282,7 @@ func (a *admission) door(refuse refuse) func(http.Handler) http.Handler {
 // admit makes the middleware for a handler that runs one document: it takes a
 // place once the request has arrived, and gives it back when the answer begins.
 func (a *admission) admit(maxBody int64, refuse refuse) func(http.Handler) http.Handler {
-	arriving := &arrivals{most: max(mostArriving, 2*maxBody), of: map[callerName]int64{}}
+	arriving := newCallerBytes(max(mostArriving, 2*maxBody))
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			by := callerOf(r.Context())
@@ -311,26 +311,61 @@ func (a *admission) admit(maxBody int64, refuse refuse) func(http.Handler) http.
 // size that is allowed without a setting.
 const mostArriving = 8 << 20
 
-// arrivals adds up the bodies of each caller.
-type arrivals struct {
+// mostUnread bounds the memory for the answers of one caller that it does not read. What
+// comes beyond is cut.
+const mostUnread = 32 << 20
+
+// callerBytes adds up bytes of each caller.
+type callerBytes struct {
 	most int64
 	mu   sync.Mutex
 	of   map[callerName]int64
 }
 
+func newCallerBytes(most int64) *callerBytes {
+	return &callerBytes{most: most, of: map[callerName]int64{}}
+}
+
 // add adds to the sum of a caller, unless that would be too much.
-func (a *arrivals) add(by callerName, n int64) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	sum := a.of[by] + n
-	if n > 0 && sum > a.most {
+func (c *callerBytes) add(by callerName, n int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	sum := c.of[by] + n
+	if n > 0 && sum > c.most {
 		return false
 	}
-	if a.of[by] = sum; sum == 0 {
-		delete(a.of, by)
+	if c.of[by] = sum; sum == 0 {
+		delete(c.of, by)
 	}
 	return true
 }
+
+// bound is the middleware that cuts answers while too much of their caller's is being
+// written.
+func (c *callerBytes) bound(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(&boundWriter{w, c, callerOf(r.Context())}, r)
+	})
+}
+
+// boundWriter counts what is being written with the rest of its caller's.
+type boundWriter struct {
+	http.ResponseWriter
+	bytes *callerBytes
+	by    callerName
+}
+
+// Write passes the bytes on.
+func (w *boundWriter) Write(p []byte) (int, error) {
+	if !w.bytes.add(w.by, int64(len(p))) {
+		panic(http.ErrAbortHandler)
+	}
+	defer w.bytes.add(w.by, -int64(len(p)))
+	return w.ResponseWriter.Write(p)
+}
+
+// Unwrap gives http.ResponseController the writer below.
+func (w *boundWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // readAhead reads a body before anybody asks for it, up to one byte more than
 // the handler accepts, and gives it as it was sent, with the error that ended it.

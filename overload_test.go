@@ -415,3 +415,54 @@ func TestArrivingBodiesAreBounded(t *testing.T) {
 		t.Errorf("afterwards: %d", status)
 	}
 }
+
+// blockedWriter is a client that reads nothing before it is told to.
+type blockedWriter struct {
+	http.ResponseWriter
+	begun, read chan struct{}
+}
+
+// Write waits.
+func (w blockedWriter) Write(p []byte) (int, error) {
+	w.begun <- struct{}{}
+	<-w.read
+	return len(p), nil
+}
+
+// The answers that one caller does not read take bounded memory, however many there
+// are, and none of another is cut for them.
+func TestUnreadAnswersOfOneCallerAreBounded(t *testing.T) {
+	const size = 1 << 20
+	answer := make([]byte, size)
+	handler := newCallerBytes(mostUnread).bound(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(answer) }))
+	begun, read, ended := make(chan struct{}), make(chan struct{}), make(chan any)
+	ask := func(caller string) {
+		defer func() { ended <- recover() }()
+		request := httptest.NewRequestWithContext(auth.WithPrincipal(t.Context(), &auth.Principal{Subject: caller}), "POST", "/graphql", nil)
+		handler.ServeHTTP(blockedWriter{httptest.NewRecorder(), begun, read}, request)
+	}
+	for range mostUnread / size {
+		go ask("greedy")
+		<-begun
+	}
+	go ask("greedy")
+	select {
+	case value := <-ended:
+		if value != http.ErrAbortHandler { //nolint:errorlint // as net/http compares it
+			t.Errorf("one too many ends with %v", value)
+		}
+	case <-begun:
+		t.Fatal("one too many is sent")
+	}
+	go ask("other")
+	<-begun
+	close(read)
+	for range mostUnread/size + 1 {
+		if value := <-ended; value != nil {
+			t.Errorf("an answer ends with %v", value)
+		}
+	}
+	go ask("greedy")
+	<-begun
+	<-ended
+}

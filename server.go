@@ -71,7 +71,9 @@ type server struct {
 	rates     *rateLimiter
 	// connections bounds the number of connections.
 	connections *connectionLimit
-	resets      *resetLimit
+	// unread bounds the answers of each caller that are being written.
+	unread *callerBytes
+	resets *resetLimit
 	// certificate is nil for serving without TLS.
 	certificate *certificate
 	// draining says that the server is stopping, and closed that it takes no more
@@ -103,6 +105,7 @@ func newServer(settings *serverSettings, verifier *auth.Verifier, database *db.D
 		metrics:     metrics,
 		rates:       newRateLimiter(settings.RateLimit, settings.RateBurst),
 		connections: newConnectionLimit(settings.MaxConnections),
+		unread:      newCallerBytes(mostUnread),
 		resets:      resets,
 	}, nil
 }
@@ -146,7 +149,7 @@ func (s *server) routes() http.Handler {
 func (s *server) identifyCaller(refuse refuse) func(http.Handler) http.Handler {
 	refuse = unread(refuse)
 	return func(next http.Handler) http.Handler {
-		known := s.rates.middleware(refuse)(s.spread(refuse)(next))
+		known := s.rates.middleware(refuse)(s.spread(refuse)(s.unread.bound(next)))
 		return s.verifier.Middleware(refuse)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			s.connections.keep(r)
 			known.ServeHTTP(w, r)

@@ -76,7 +76,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	response := h.executor.Execute(r.Context(), request)
-	defer response.Release()
 	if r.Header.Get(costHeader) != "" {
 		response.Extensions = map[string]any{"cost": map[string]int{"cost": response.Cost, "limit": h.executor.settings.Limits.Cost}}
 	}
@@ -84,6 +83,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if failed || badInput(response) {
 		// What is left of the answer says no more than the status and the errors
 		// do, and a client's cache would take its nulls for the truth.
+		response.Release()
 		response.Data = nil
 	}
 	if !failed && response.Data == nil && (contentType == responseType || codeOf(response.Errors) == models.CodeBadRequest) {
@@ -426,8 +426,8 @@ func matches(entry, contentType string) int {
 	return 0
 }
 
-// write sends an answer. The data is sent as the executor made it, not encoded
-// once more.
+// write sends an answer, and releases it first: its client may read as slowly as it
+// likes. The data is sent as the executor made it, not encoded once more.
 func write(w http.ResponseWriter, contentType string, status int, response Response) {
 	body := append(slices.Grow(takeBuffer(), len(response.Data)+512), '{')
 	if len(response.Errors) > 0 {
@@ -446,6 +446,7 @@ func write(w http.ResponseWriter, contentType string, status int, response Respo
 		body = append(body, mustJSON(response.Extensions)...)
 	}
 	body = append(body, '}')
+	response.Release()
 
 	header := w.Header()
 	header.Set("Content-Type", contentType+"; charset=utf-8")

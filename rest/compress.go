@@ -1,6 +1,8 @@
 package rest
 
 import (
+	"bytes"
+	"errors"
 	"io"
 	"mime"
 	"net/http"
@@ -38,6 +40,7 @@ type compressWriter struct {
 
 	decided bool
 	silent  bool // the answer has no body
+	size    int  // of the uncompressed body, where it is known
 	coding  *coding
 	encoder encoder
 }
@@ -56,6 +59,7 @@ func (w *compressWriter) WriteHeader(status int) {
 	}
 	if w.coding != nil {
 		header.Set("Content-Encoding", w.coding.name)
+		w.size, _ = strconv.Atoi(header.Get("Content-Length"))
 		header.Del("Content-Length")
 		if tag, ok := strings.CutSuffix(header.Get("ETag"), `"`); ok {
 			header.Set("ETag", tag+"-"+w.coding.name+`"`)
@@ -81,10 +85,29 @@ func (w *compressWriter) Write(p []byte) (int, error) {
 		return len(p), nil
 	case w.coding == nil:
 		return w.ResponseWriter.Write(p)
+	case w.encoder == nil && w.size > 0 && len(p) == w.size:
+		return w.writeWhole(p)
 	case w.encoder == nil:
 		w.encoder = w.coding.encoder(w.ResponseWriter)
 	}
 	return w.encoder.Write(p)
+}
+
+// writeWhole sends a body that is here as a whole. The encoder, which takes a third of
+// a megabyte, does not wait for a client that reads slowly.
+func (w *compressWriter) writeWhole(p []byte) (int, error) {
+	var compressed bytes.Buffer
+	encoder := w.coding.encoder(&compressed)
+	_, err := encoder.Write(p)
+	err = errors.Join(err, encoder.Close())
+	w.coding.pool.Put(encoder)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := w.ResponseWriter.Write(compressed.Bytes()); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // FlushError sends what has been written so far on its way.

@@ -276,3 +276,29 @@ func TestCORS(t *testing.T) {
 		}
 	}
 }
+
+// countingWriter counts what it is given.
+type countingWriter struct {
+	*httptest.ResponseRecorder
+	writes int
+}
+
+// Write counts.
+func (w *countingWriter) Write(p []byte) (int, error) {
+	w.writes++
+	return w.ResponseRecorder.Write(p)
+}
+
+// A body that is there as a whole is compressed as a whole before it is sent: an encoder
+// that waited for a client that reads slowly would take more memory than the body.
+func TestWholeBodiesAreCompressedBeforeTheyAreSent(t *testing.T) {
+	for _, coding := range []string{"gzip", "zstd"} {
+		request := httptest.NewRequestWithContext(t.Context(), "GET", "/openapi.json", nil)
+		request.Header.Set("Accept-Encoding", coding)
+		answer := &countingWriter{ResponseRecorder: httptest.NewRecorder()}
+		rest.OpenAPI().ServeHTTP(answer, request)
+		if got := answer.Header().Get("Content-Encoding"); got != coding || answer.writes != 1 || answer.Body.Len() == 0 {
+			t.Errorf("%s: %d bytes in %s, by %d writes", coding, answer.Body.Len(), got, answer.writes)
+		}
+	}
+}

@@ -226,6 +226,7 @@ func (a *arrayWriter) users(page *testiniumPage) error {
 		a.chunk = page.users[i].appendTo(append(a.chunk, separator(a.begun)))
 		a.begun = true
 	}
+	page.users = nil // the client may read as slowly as it likes
 	if !page.more {
 		if !a.begun {
 			a.chunk = append(a.chunk, '[')
