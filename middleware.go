@@ -54,8 +54,11 @@ func harmless(id string) bool {
 func (s *server) record(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began, end := time.Now(), s.metrics.begin()
-		recorder := &statusRecorder{ResponseWriter: w, status: http.StatusOK, patience: readTime, leaving: s.leaving(r), connection: gatheringOf(r)}
 		visit, answered, cut := &visit{}, false, true
+		recorder := &statusRecorder{
+			ResponseWriter: w, status: http.StatusOK, patience: readTime, leaving: s.leaving(r), connection: gatheringOf(r),
+			visit: visit, strangers: s.strangers,
+		}
 		r = r.WithContext(context.WithValue(r.Context(), visitKey{}, visit))
 		defer func() {
 			if cut { // by a panic: the client sees as much of the answer as there was
@@ -126,6 +129,10 @@ type statusRecorder struct {
 	patience time.Duration
 	// leaving tells that the server is stopping; nil is never.
 	leaving func() bool
+	// strangers has room for the answers that are being written to those who have shown
+	// no token. A stream of HTTP/2 keeps its request, of up to 16 KiB, for as long.
+	strangers chan struct{}
+	visit     *visit
 	// connection gathers what is little; nil does not.
 	connection *gatheringConnection
 	// cut tells that the server gave up before the answer was whole.
@@ -191,6 +198,15 @@ func (r *statusRecorder) FlushError() error {
 func (r *statusRecorder) inTime(write func() error) error {
 	if r.patience == 0 {
 		return write()
+	}
+	if r.visit != nil && !r.visit.known {
+		select {
+		case r.strangers <- struct{}{}:
+			defer func() { <-r.strangers }()
+		default:
+			r.cut.Store(true)
+			_ = http.NewResponseController(r.ResponseWriter).SetWriteDeadline(longAgo)
+		}
 	}
 	var (
 		mu    sync.Mutex

@@ -259,6 +259,7 @@ type visit struct {
 	admitted bool // it has had a place already
 	held     bool // it has found no room once
 	refused  bool // it got none
+	known    bool // it has shown a token
 }
 
 type visitKey struct{}

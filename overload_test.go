@@ -466,3 +466,41 @@ func TestUnreadAnswersOfOneCallerAreBounded(t *testing.T) {
 	<-begun
 	<-ended
 }
+
+// deadlineWriter is a client that reads, and whose deadline a test sees.
+type deadlineWriter struct {
+	*httptest.ResponseRecorder
+	deadline time.Time
+}
+
+// SetWriteDeadline notes the deadline.
+func (w *deadlineWriter) SetWriteDeadline(deadline time.Time) error {
+	w.deadline = deadline
+	return nil
+}
+
+// So many answers are written at once to those who have shown no token, whatever
+// connections they have; who has shown one is not counted.
+func TestAnswersToStrangersAreBounded(t *testing.T) {
+	strangers := make(chan struct{}, 1)
+	write := func(known bool) bool {
+		client := &deadlineWriter{ResponseRecorder: httptest.NewRecorder()}
+		recorder := &statusRecorder{ResponseWriter: client, patience: readTime, visit: &visit{known: known}, strangers: strangers}
+		_, _ = recorder.Write([]byte("answer"))
+		return client.deadline.IsZero() && !recorder.cut.Load()
+	}
+	if !write(false) {
+		t.Error("the first stranger's answer is cut")
+	}
+	strangers <- struct{}{} // one who does not read
+	if write(false) {
+		t.Error("one too many is written")
+	}
+	if !write(true) {
+		t.Error("a caller's answer is cut")
+	}
+	<-strangers
+	if !write(false) {
+		t.Error("a stranger's answer is cut afterwards")
+	}
+}

@@ -71,9 +71,11 @@ type server struct {
 	rates     *rateLimiter
 	// connections bounds the number of connections.
 	connections *connectionLimit
-	// unread bounds the answers of each caller that are being written.
-	unread *callerBytes
-	resets *resetLimit
+	// unread bounds the answers of each caller that are being written, and strangers
+	// the number of those to requests without a token.
+	unread    *callerBytes
+	strangers chan struct{}
+	resets    *resetLimit
 	// certificate is nil for serving without TLS.
 	certificate *certificate
 	// draining says that the server is stopping, and closed that it takes no more
@@ -106,6 +108,7 @@ func newServer(settings *serverSettings, verifier *auth.Verifier, database *db.D
 		rates:       newRateLimiter(settings.RateLimit, settings.RateBurst),
 		connections: newConnectionLimit(settings.MaxConnections),
 		unread:      newCallerBytes(mostUnread),
+		strangers:   make(chan struct{}, settings.MaxConnections),
 		resets:      resets,
 	}, nil
 }
@@ -152,6 +155,9 @@ func (s *server) identifyCaller(refuse refuse) func(http.Handler) http.Handler {
 		known := s.rates.middleware(refuse)(s.spread(refuse)(s.unread.bound(next)))
 		return s.verifier.Middleware(refuse)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			s.connections.keep(r)
+			if visit, ok := r.Context().Value(visitKey{}).(*visit); ok {
+				visit.known = true
+			}
 			known.ServeHTTP(w, r)
 		}))
 	}
