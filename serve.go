@@ -102,7 +102,7 @@ func (c *serveCommand) tuneMemory() {
 // requireSchema refuses a schema that is not current and says what helps.
 func requireSchema(ctx context.Context, database *db.DB) error {
 	err := database.CheckSchema(ctx)
-	if errors.Is(err, db.ErrSchemaNotCurrent) && !errors.Is(err, db.ErrSchemaTooNew) {
+	if errors.Is(err, db.ErrSchemaNotCurrent) && !errors.Is(err, db.ErrSchemaTooNew) && !errors.Is(err, db.ErrSchemaDiffers) {
 		return fmt.Errorf("%w: run roster migrate with the same --database-url first", err)
 	}
 	return err

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -81,9 +82,11 @@ type server struct {
 	// draining says that the server is stopping, and closed that it takes no more
 	// connections.
 	draining, closed atomic.Bool
-	// schemaCurrent is what the database said of its schema when it answered last.
+	// schemaCurrent is whether the database had all that this version knows of when it
+	// answered last.
 	schemaCurrent atomic.Bool
 	schemaChecks  singleflight.Group
+	tellOfNewer   sync.Once
 }
 
 // newServer puts a server together.
@@ -247,7 +250,9 @@ func (s *server) healthz(w http.ResponseWriter, _ *http.Request) {
 }
 
 // readyz tells whether the server can answer: it is not stopping, the database or a
-// replica of it answers, and the schema is current.
+// replica of it answers, and the schema has all that this version knows of. It may be
+// newer: servers are replaced one by one after the schema has changed, and a load
+// balancer must not lose all that are still to be.
 func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
 	if s.draining.Load() {
 		plain(w, http.StatusServiceUnavailable, "stopping")
@@ -258,6 +263,8 @@ func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	switch err := s.checkSchema(r.Context()); {
+	case errors.Is(err, db.ErrSchemaTooNew):
+		plain(w, http.StatusOK, "ready: the schema is newer than this server")
 	case errors.Is(err, db.ErrSchemaNotCurrent):
 		plain(w, http.StatusServiceUnavailable, "the schema of the database is not current")
 	case err != nil && s.schemaCurrent.Load() && s.db.UsesReplica():
@@ -281,7 +288,12 @@ func (s *server) checkSchema(ctx context.Context) error {
 		defer cancel()
 		err := s.db.CheckSchema(ctx)
 		if err == nil || errors.Is(err, db.ErrSchemaNotCurrent) {
-			s.schemaCurrent.Store(err == nil)
+			s.schemaCurrent.Store(err == nil || errors.Is(err, db.ErrSchemaTooNew))
+		}
+		if errors.Is(err, db.ErrSchemaTooNew) {
+			s.tellOfNewer.Do(func() {
+				s.log.WarnContext(ctx, "the schema of the database is newer than this server, which goes on serving", "error", err)
+			})
 		}
 		return nil, err
 	})

@@ -220,6 +220,12 @@ func startServer(t testing.TB, env map[string]string) string {
 // startServerUntil runs "roster serve" until ctx is done, or the test ends.
 func startServerUntil(ctx context.Context, t testing.TB, env map[string]string) string {
 	t.Helper()
+	return startServerLogging(ctx, t, env, io.Discard)
+}
+
+// startServerLogging is startServerUntil with a place for the lines of the log.
+func startServerLogging(ctx context.Context, t testing.TB, env map[string]string, lines io.Writer) string {
+	t.Helper()
 	ctx, cancel := context.WithCancel(ctx)
 	reader, writer := io.Pipe()
 	ended := make(chan error, 1)
@@ -231,7 +237,7 @@ func startServerUntil(ctx context.Context, t testing.TB, env map[string]string) 
 	log := bufio.NewScanner(reader)
 	for log.Scan() {
 		if _, address, ok := strings.Cut(log.Text(), "msg=serving address="); ok {
-			go func() { _, _ = io.Copy(io.Discard, reader) }()
+			go func() { _, _ = io.Copy(lines, reader) }()
 			t.Cleanup(func() {
 				cancel()
 				if err := <-ended; err != nil {
@@ -393,18 +399,57 @@ func compactFile(t testing.TB, path string) string {
 // from command to command.
 func TestSchemaTooNew(t *testing.T) {
 	databaseURL := "sqlite:" + filepath.Join(t.TempDir(), "r.db")
-	env := map[string]string{"DATABASE_URL": databaseURL}
+	env := map[string]string{
+		"DATABASE_URL": databaseURL, "ROSTER_JWT_SECRET": strings.Repeat("k", 32), "ROSTER_JWT_ISSUER": "i", "ROSTER_JWT_AUDIENCE": "a",
+	}
 	if _, _, err := command(t, env, "migrate"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := dbtest.ConnectURL(t, databaseURL).ExecContext(t.Context(), "INSERT INTO bun_migrations (name, group_id, migrated_at) VALUES ('9999', 9, '2024-02-12 14:16:49+00:00')"); err != nil {
 		t.Fatal(err)
 	}
-	for _, args := range [][]string{{"migrate"}, {"import", "--from", "testinium", "db/demo/testinium.json"}} {
+	for _, args := range [][]string{{"migrate"}, {"import", "--from", "testinium", "db/demo/testinium.json"}, {"serve", "--listen", "127.0.0.1:0"}} {
 		out, _, err := command(t, env, args...)
 		if !errors.Is(err, db.ErrSchemaTooNew) || strings.Contains(err.Error(), "roster migrate") || strings.Contains(out, "is current") {
 			t.Errorf("%s says %q, error %v", args[0], out, err)
 		}
+	}
+}
+
+// Servers are replaced one by one after the schema has changed: the old ones go on
+// serving, and say so. One that lacks a migration does not.
+func TestReadyWithANewerSchema(t *testing.T) {
+	for _, engine := range dbtest.Engines() {
+		t.Run(string(engine), func(t *testing.T) {
+			databaseURL := dbtest.URL(t, engine)
+			env := map[string]string{
+				"DATABASE_URL": databaseURL, "ROSTER_JWT_SECRET": strings.Repeat("k", 32), "ROSTER_JWT_ISSUER": "i", "ROSTER_JWT_AUDIENCE": "a",
+			}
+			var log lockedBuffer
+			base := startServerLogging(t.Context(), t, env, &log)
+			conn := dbtest.ConnectURL(t, databaseURL)
+			for _, step := range []struct {
+				statement string
+				status    int
+				text      string
+			}{
+				{"SELECT 1", 200, "ready\n"},
+				{"INSERT INTO bun_migrations (name, group_id, migrated_at) VALUES ('9999', 9, '2024-02-12 14:16:49+00:00')", 200, "ready: the schema is newer than this server\n"},
+				{"UPDATE bun_migrations SET group_id = 10 WHERE name = '9999'", 200, "ready: the schema is newer than this server\n"},
+				{"UPDATE bun_migrations SET name = '0000' WHERE name = '0001'", 503, "the schema of the database is not current\n"},
+				{"DELETE FROM bun_migrations WHERE name IN ('0000', '9999')", 503, "the schema of the database is not current\n"},
+			} {
+				if _, err := conn.ExecContext(t.Context(), step.statement); err != nil {
+					t.Fatal(err)
+				}
+				if status, _, text := ask(t, "GET", base+"/readyz", "", ""); status != step.status || text != step.text {
+					t.Errorf("after %s: %d %s", step.statement, status, text)
+				}
+			}
+			if n := strings.Count(log.String(), "level=WARN msg=\"the schema of the database is newer than this server, which goes on serving\""); n != 1 || !strings.Contains(log.String(), "9999") {
+				t.Errorf("the log tells of it %d times: %s", n, log.String())
+			}
+		})
 	}
 }
 

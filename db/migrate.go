@@ -30,8 +30,13 @@ var migrationFiles embed.FS
 // that the schema is newer than this program.
 var ErrSchemaNotCurrent = errors.New("the schema of the database is not current")
 
-// ErrSchemaTooNew is the ErrSchemaNotCurrent that migrating does not help against.
+// ErrSchemaTooNew is the ErrSchemaNotCurrent of a schema that has all migrations of this
+// program, and more. Migrating does not help against it.
 var ErrSchemaTooNew = fmt.Errorf("%w: it is newer than this version", ErrSchemaNotCurrent)
+
+// ErrSchemaDiffers is the ErrSchemaNotCurrent of a schema that has other migrations than
+// this program, and lacks some of this program's. Migrating does not help here either.
+var ErrSchemaDiffers = fmt.Errorf("%w: it is that of another version", ErrSchemaNotCurrent)
 
 // migrationLock is an arbitrary number that names the advisory lock under which
 // PostgreSQL is migrated.
@@ -159,29 +164,38 @@ func (db *DB) CheckSchema(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// What is too new comes first: no advice to migrate helps there.
-	if err := checkKnown(migrations, applied); err != nil {
-		return err
-	}
+	tooNew := checkKnown(migrations, applied)
 	for _, migration := range migrations.Sorted() {
-		if !applied[migration.Name] {
+		switch {
+		case applied[migration.Name]:
+		case tooNew != nil:
+			return fmt.Errorf("%w, which knows migration %s and not %s", ErrSchemaDiffers, unknown(migrations, applied), migration.Name)
+		default:
 			return fmt.Errorf("%w: migration %s has not run", ErrSchemaNotCurrent, migration.Name)
 		}
 	}
-	return nil
+	return tooNew
 }
 
 // checkKnown returns ErrSchemaTooNew, wrapped with a name, when a migration has run
 // that is none of this program's.
 func checkKnown(migrations *migrate.Migrations, applied map[string]bool) error {
-	unknown := maps.Clone(applied)
+	if name := unknown(migrations, applied); name != "" {
+		return fmt.Errorf("%w, which does not know migration %s", ErrSchemaTooNew, name)
+	}
+	return nil
+}
+
+// unknown names the first migration that has run and is none of this program's; "" is none.
+func unknown(migrations *migrate.Migrations, applied map[string]bool) string {
+	names := maps.Clone(applied)
 	for _, migration := range migrations.Sorted() {
-		delete(unknown, migration.Name)
+		delete(names, migration.Name)
 	}
-	if len(unknown) == 0 {
-		return nil
+	if len(names) == 0 {
+		return ""
 	}
-	return fmt.Errorf("%w, which does not know migration %s", ErrSchemaTooNew, slices.Min(slices.Collect(maps.Keys(unknown))))
+	return slices.Min(slices.Collect(maps.Keys(names)))
 }
 
 // appliedMigrations gives the names of the migrations that have run; none in a

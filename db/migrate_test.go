@@ -169,6 +169,13 @@ func TestCheckSchema(t *testing.T) {
 			if names, err := store.Migrate(t.Context()); !errors.Is(err, db.ErrSchemaTooNew) || err.Error() != tooNew || len(names) > 0 {
 				t.Errorf("migrating ran %v, error %v", names, err)
 			}
+			// What lacks a migration besides is not only newer: a server cannot go on with it.
+			run(t, "UPDATE bun_migrations SET name = '9998' WHERE name = ?", last)
+			check(t, store, notCurrent+"it is that of another version, which knows migration 9998 and not "+last)
+			if err := store.CheckSchema(t.Context()); errors.Is(err, db.ErrSchemaTooNew) || !errors.Is(err, db.ErrSchemaDiffers) {
+				t.Errorf("the error is %v", err)
+			}
+			run(t, "UPDATE bun_migrations SET name = ? WHERE name = '9998'", last)
 			run(t, "DELETE FROM bun_migrations WHERE name = '9999'")
 			check(t, store, "")
 		})
