@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"database/sql"
+	"time"
 
 	"github.com/uptrace/bun"
 
@@ -21,6 +22,13 @@ func SetDeepFrom(offset int64) (restore func()) {
 	before := deepFrom
 	deepFrom = offset
 	return func() { deepFrom = before }
+}
+
+// SetLockTimeout has a migration wait this long for a table, and gives the way back.
+func SetLockTimeout(timeout time.Duration) (restore func()) {
+	before := lockTimeout
+	lockTimeout = timeout
+	return func() { lockTimeout = before }
 }
 
 // GuardedTables gives the tables with policies.

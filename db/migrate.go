@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -74,6 +75,7 @@ func (db *DB) Migrate(ctx context.Context) (names []string, err error) {
 			return nil, fmt.Errorf("cannot begin to migrate: %w", err)
 		}
 	}
+	defer func() { err = tableHeld(err) }()
 	migrator := migrate.NewMigrator(conn, migrations, migrate.WithMarkAppliedOnSuccess(true))
 	if err := migrator.Init(ctx); err != nil {
 		return nil, fmt.Errorf("cannot prepare to migrate: %w", err)
@@ -121,8 +123,29 @@ func (db *DB) migrationConnection() (conn *bun.DB, begin []string, err error) {
 	config.DefaultQueryExecMode = pgx.QueryExecModeExec // no statement runs twice
 	pool := sql.OpenDB(&sessionConnector{Connector: stdlib.GetConnector(*config)})
 	pool.SetMaxOpenConns(1)
-	lock := fmt.Sprintf("SELECT pg_advisory_xact_lock(%d)", migrationLock)
-	return bun.NewDB(pool, pgdialect.New()), []string{"BEGIN ISOLATION LEVEL READ COMMITTED", lock}, nil // to see what was done while it waited
+	begin = append([]string{"BEGIN ISOLATION LEVEL READ COMMITTED"}, lockMigration()...) // to see what was done while it waited
+	return bun.NewDB(pool, pgdialect.New()), begin, nil
+}
+
+// lockTimeout is how long a migration waits for a table that another session holds.
+// Whoever comes to read that table meanwhile queues behind it.
+var lockTimeout = 5 * time.Second
+
+// lockMigration gives the statements that begin a transaction of PostgreSQL which changes
+// the schema. The limit comes second, so that two of them take turns however long one takes.
+func lockMigration() []string {
+	return []string{
+		fmt.Sprintf("SELECT pg_advisory_xact_lock(%d)", migrationLock),
+		fmt.Sprintf("SET LOCAL lock_timeout = %d", lockTimeout.Milliseconds()),
+	}
+}
+
+// tableHeld says what helps where a transaction waited for a table in vain.
+func tableHeld(err error) error {
+	if failure, ok := errors.AsType[*pgconn.PgError](err); ok && failure.Code == "55P03" { // lock_not_available
+		return fmt.Errorf("another session holds a table, such as a backup or a long query: nothing was changed, run it again when that has ended: %w", failure)
+	}
+	return err
 }
 
 // sessionConnector makes one connection of PostgreSQL, and only one: were it

@@ -10,7 +10,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/uptrace/bun"
 
 	"roster/db"
@@ -247,6 +249,42 @@ func TestMigrateHasNoTimeLimit(t *testing.T) {
 	if _, err := opened.Migrate(t.Context()); err != nil {
 		t.Error(err)
 	}
+}
+
+// A session that holds a table ends a migration soon: whoever comes to read the table
+// queues behind a statement that waits to change it.
+func TestMigrationDoesNotWaitForTables(t *testing.T) {
+	defer db.SetLockTimeout(50 * time.Millisecond)()
+	const want = "another session holds a table, such as a backup or a long query: nothing was changed, run it again when that has ended: "
+	check := func(databaseURL, held string, run func(store *db.DB) error) {
+		t.Helper()
+		store := dbtest.OpenURL(t, databaseURL)
+		tx, err := dbtest.ConnectURL(t, databaseURL).BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tx.ExecContext(t.Context(), held); err != nil {
+			t.Fatal(err)
+		}
+		err = run(store)
+		if failure, ok := errors.AsType[*pgconn.PgError](err); !ok || failure.Code != "55P03" || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("while it is held: %v", err)
+		}
+		if err := tx.Rollback(); err != nil {
+			t.Fatal(err)
+		}
+		if err := run(store); err != nil {
+			t.Errorf("once nobody holds it: %v", err)
+		}
+	}
+	check(dbtest.Empty(t, db.Postgres), "CREATE TABLE users (mine text)", func(store *db.DB) error {
+		_, err := store.Migrate(t.Context())
+		return err
+	})
+	// A backup holds it like this.
+	check(dbtest.URL(t, db.Postgres), "LOCK TABLE users IN ACCESS SHARE MODE", func(store *db.DB) error {
+		return store.EnableRowLevelSecurity(t.Context())
+	})
 }
 
 func TestMigrateReadOnly(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/uptrace/bun"
+
 	"roster/models"
 )
 
@@ -43,11 +45,21 @@ func (db *DB) EnableRowLevelSecurity(ctx context.Context) error {
 	if db.engine != Postgres {
 		return errors.New("only PostgreSQL has row level security")
 	}
-	var statements strings.Builder
+	statements := lockMigration()
 	for _, table := range guardedTables {
-		statements.WriteString("ALTER TABLE " + table + " ENABLE ROW LEVEL SECURITY; ")
+		statements = append(statements, "ALTER TABLE "+table+" ENABLE ROW LEVEL SECURITY")
 	}
-	_, err := db.write.ExecContext(ctx, statements.String())
+	err := db.write.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+		for _, statement := range statements {
+			if _, err := tx.ExecContext(ctx, statement); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if held := tableHeld(err); held != err {
+		return held
+	}
 	return translate(err)
 }
 
