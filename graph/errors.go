@@ -106,15 +106,29 @@ func cause(err *models.Error) string {
 	if err.Err == nil {
 		return err.Message
 	}
-	var types []string
-	for e := err.Err; e != nil; e = errors.Unwrap(e) {
-		description := fmt.Sprintf("%T", e)
-		if coded, ok := e.(interface{ SQLState() string }); ok {
-			description += " " + coded.SQLState()
-		}
-		types = append(types, description)
+	return describeTypes(err.Err)
+}
+
+// describeTypes names the types of an error and of those that it wraps; what several
+// that were joined are stands in brackets.
+func describeTypes(err error) string {
+	description := fmt.Sprintf("%T", err)
+	if coded, ok := err.(interface{ SQLState() string }); ok {
+		description += " " + coded.SQLState()
 	}
-	return strings.Join(types, " < ")
+	switch wrapping := err.(type) {
+	case interface{ Unwrap() error }:
+		if inner := wrapping.Unwrap(); inner != nil {
+			description += " < " + describeTypes(inner)
+		}
+	case interface{ Unwrap() []error }:
+		var joined []string
+		for _, inner := range wrapping.Unwrap() {
+			joined = append(joined, describeTypes(inner))
+		}
+		description += " < [" + strings.Join(joined, ", ") + "]"
+	}
+	return description
 }
 
 // recoverFrom turns a panic in a resolver into an internal error. The stack goes

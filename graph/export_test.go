@@ -1,6 +1,10 @@
 package graph
 
-import "log/slog"
+import (
+	"log/slog"
+
+	"roster/models"
+)
 
 // NewPlainExecutor makes an Executor that leaves all running and encoding to gqlgen.
 func NewPlainExecutor(store Store, log *slog.Logger, settings Settings) *Executor {
@@ -15,3 +19,6 @@ func KeptSelections(executor *Executor, query string) int {
 	document, _ := executor.documents.get(query)
 	return len(document.selections.known)
 }
+
+// Cause gives what the log has of an error.
+func Cause(err *models.Error) string { return cause(err) }

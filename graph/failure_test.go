@@ -3,6 +3,7 @@ package graph_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"roster/auth"
 	"roster/db"
@@ -133,5 +136,22 @@ func TestLogOfAListThatFailsIsShort(t *testing.T) {
 	response := executor.Execute(as(t, "member"), graph.Request{Query: aliases(20, `customer(id: "`+string(acme)+`") { users { nodes { authorities { id } } } }`)})
 	if lines := strings.Count(log.String(), "\n"); len(response.Errors) != 11 || lines != 10 {
 		t.Errorf("%d errors, %d lines in the log", len(response.Errors), lines)
+	}
+}
+
+// The log names what the database said wherever in an error it is, and repeats no
+// text, in which a value may stand.
+func TestCauseNamesJoinedErrors(t *testing.T) {
+	failure := &pgconn.PgError{Code: "42501", Message: "hush-hush"}
+	for want, err := range map[string]error{
+		"*pgconn.PgError 42501":                  failure,
+		"*fmt.wrapError < *pgconn.PgError 42501": fmt.Errorf("hush-hush: %w", failure),
+		"*errors.errorString":                    errors.New("hush-hush"),
+		"*errors.joinError < [*errors.errorString, *fmt.wrapError < *pgconn.PgError 42501]": errors.Join(errors.New("hush-hush"), fmt.Errorf("hush-hush: %w", failure)),
+		"*fmt.wrapErrors < [*pgconn.PgError 42501, *errors.errorString]":                    fmt.Errorf("%w and %w", failure, errors.New("hush-hush")),
+	} {
+		if got := graph.Cause(&models.Error{Code: models.CodeInternal, Message: "hush-hush", Err: err}); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
 	}
 }
