@@ -35,3 +35,32 @@ func TestOpenRefusesUnreadableFile(t *testing.T) {
 	}
 	checkMessage(t, err, "cannot open the database")
 }
+
+// A new file, and the log and the index beside it, are for their owner only; the mode of
+// one that is there is the operator's.
+func TestNewFilesArePrivate(t *testing.T) {
+	before := syscall.Umask(0o022)
+	defer syscall.Umask(before)
+	path := filepath.Join(t.TempDir(), "roster.db")
+	check := func(want os.FileMode) {
+		t.Helper()
+		store, err := db.Open(t.Context(), "sqlite:"+path, db.Options{Create: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close()
+		if _, err := store.Migrate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{path, path + "-wal", path + "-shm"} {
+			if info, err := os.Stat(name); err != nil || info.Mode() != want {
+				t.Errorf("%s: %v, error %v", name, info, err)
+			}
+		}
+	}
+	check(0o600)
+	if err := os.Chmod(path, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	check(0o640)
+}

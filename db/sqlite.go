@@ -32,8 +32,11 @@ func openSQLite(ctx context.Context, path string, options Options) (*DB, error) 
 	if path == "" || strings.Contains(path, ":memory:") {
 		return nil, errors.New("the database URL must name a file, as in sqlite:roster.db")
 	}
-	if _, err := os.Stat(path); err != nil && !options.Create {
-		return nil, fmt.Errorf("there is no database %s: %w (roster migrate makes one)", path, errors.Unwrap(err))
+	if _, err := os.Stat(path); err != nil {
+		if !options.Create {
+			return nil, fmt.Errorf("there is no database %s: %w (roster migrate makes one)", path, errors.Unwrap(err))
+		}
+		makePrivate(path)
 	}
 
 	db := &DB{engine: SQLite}
@@ -63,6 +66,15 @@ func openSQLite(ctx context.Context, path string, options Options) (*DB, error) 
 	}
 	db.runner, db.connections = runner, runner.pool.Stats().MaxOpenConnections
 	return db, nil
+}
+
+// makePrivate makes an empty file, which is a database, that only its owner may read and
+// write. SQLite would let everybody read it, and gives the files beside it the same mode.
+// Where it fails, SQLite fails too or finds the file that another has just made.
+func makePrivate(path string) {
+	if file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err == nil {
+		_ = file.Close() // nothing was written
+	}
 }
 
 // explain says what helps where SQLite tells of an attempt to write though nobody made
