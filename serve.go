@@ -35,6 +35,9 @@ func (c *serveCommand) Run(ctx context.Context, p *process) (err error) {
 	if err := c.validate(); err != nil {
 		return err
 	}
+	if err := c.checkOpenFiles(openFileLimit()); err != nil {
+		return err
+	}
 	log := newLog(p.stderr)
 	c.tuneMemory()
 	certificate, err := c.load(log)
