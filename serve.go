@@ -116,7 +116,7 @@ func newLog(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, n
 // migrateCommand is "roster migrate".
 type migrateCommand struct {
 	databaseSettings `embed:""`
-	RowLevelSecurity bool `help:"Turn on PostgreSQL's row level security for roles that do not own the tables; see docs/security.md."`
+	RowLevelSecurity bool `env:"ROSTER_ROW_LEVEL_SECURITY" help:"Turn on PostgreSQL's row level security for roles that do not own the tables; see docs/security.md."`
 }
 
 // Run brings the schema up to date and says what it did.

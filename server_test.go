@@ -416,6 +416,18 @@ func TestSchemaTooNew(t *testing.T) {
 	}
 }
 
+// The variable of "serve" is one of "migrate" too, so that one environment does for both.
+func TestMigrateTurnsOnRowLevelSecurity(t *testing.T) {
+	for value, want := range map[string]string{
+		"true": "the schema is current\nrow level security is on\n", "false": "the schema is current\n",
+	} {
+		env := map[string]string{"DATABASE_URL": dbtest.URL(t, db.Postgres), "ROSTER_ROW_LEVEL_SECURITY": value}
+		if out, _, err := command(t, env, "migrate"); err != nil || out != want {
+			t.Errorf("with %s it says %q, error %v", value, out, err)
+		}
+	}
+}
+
 // Servers are replaced one by one after the schema has changed: the old ones go on
 // serving, and say so. One that lacks a migration does not.
 func TestReadyWithANewerSchema(t *testing.T) {
