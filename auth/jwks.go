@@ -278,8 +278,11 @@ func (s *keySet) replace(ctx context.Context, keys []*key, skipped []error) {
 	s.keys = keys
 	s.mu.Unlock()
 	if after := names(keys); !slices.Equal(before, after) {
-		s.log.InfoContext(ctx, "the key set of an issuer has changed",
-			"issuer", s.issuer, "keys", after, "skipped", errors.Join(skipped...))
+		fields := []any{"issuer", s.issuer, "keys", after}
+		if len(skipped) > 0 {
+			fields = append(fields, "skipped", errors.Join(skipped...))
+		}
+		s.log.InfoContext(ctx, "the key set of an issuer has changed", fields...)
 	}
 }
 

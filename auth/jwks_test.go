@@ -106,7 +106,12 @@ const jwksURL = "http://127.0.0.1/jwks"
 
 func verifierOn(t *testing.T, h *keyHost) *auth.Verifier {
 	t.Helper()
-	v, err := auth.NewVerifierOn(t.Context(), slog.New(slog.DiscardHandler), h.dial,
+	return verifierLogging(t, h, slog.New(slog.DiscardHandler))
+}
+
+func verifierLogging(t *testing.T, h *keyHost, log *slog.Logger) *auth.Verifier {
+	t.Helper()
+	v, err := auth.NewVerifierOn(t.Context(), log, h.dial,
 		auth.Issuer{Name: jwksName, Audience: audience, JWKSURL: jwksURL})
 	if err != nil {
 		t.Fatal(err)
@@ -466,6 +471,24 @@ func TestKeySetSkipsBadKeys(t *testing.T) {
 		))))
 		wantCode(t, v, oldToken(), "")
 		wantCode(t, v, ecToken("broken"), models.CodeUnauthenticated)
+	})
+}
+
+// The log tells of the keys that were skipped, and only where there are any.
+func TestKeySetChangesAreLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log logBuffer
+		h := newKeyHost(t, text(oldKeys()))
+		v := verifierLogging(t, h, log.logger())
+		wantCode(t, v, oldToken(), "")
+		if got := log.take(); !strings.Contains(got, "the key set of an issuer has changed") || strings.Contains(got, "skipped") {
+			t.Errorf("the log has %s", got)
+		}
+		h.answer(text(jwks(fields{"kty": 5}, jwk("new", p384Key().Public(), nil))))
+		wantCode(t, v, newToken(), "")
+		if got := log.take(); !strings.Contains(got, `skipped="key 1: `) {
+			t.Errorf("the log has %s", got)
+		}
 	})
 }
 
