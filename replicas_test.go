@@ -255,12 +255,12 @@ func TestFreshHeader(t *testing.T) {
 func TestReplicaSettings(t *testing.T) {
 	postgres := dbtest.URL(t, db.Postgres)
 	for _, wrong := range []struct{ database, replicas, lag, want string }{
-		{dbtest.URL(t, db.SQLite), "postgres://a/b", "5s", "only a database of PostgreSQL can have replicas"},
+		{dbtest.URL(t, db.SQLite), "postgres://a/b", "5s", "--database-replica-url is for PostgreSQL"},
 		{postgres, "sqlite:x.db", "5s", `replica 1: its URL must start with "postgres://"`},
 		{postgres, "postgres://a/b,postgres://a:5432/b", "5s", "replica 2: a:5432/b is named twice"},
 		{postgres, "postgres://a:secret@a:b/c", "5s", "replica 1: the database URL is wrong"},
-		{postgres, "postgres://a/b", "1s", "the limit must be at least 2s"},
-		{postgres, "", "1s", "the limit must be at least 2s"},
+		{postgres, "postgres://a/b", "1s", "--max-replica-lag is 1s; it must be at least 2s"},
+		{postgres, "", "1s", "--max-replica-lag is 1s; it must be at least 2s"},
 	} {
 		_, _, err := command(t, map[string]string{
 			"DATABASE_URL": wrong.database, "ROSTER_DATABASE_REPLICA_URL": wrong.replicas, "ROSTER_MAX_REPLICA_LAG": wrong.lag,

@@ -277,7 +277,7 @@ func (db *DB) importer(source Source, options ImportOptions) (*importer, error) 
 		return nil, err
 	}
 	if options.Customer == "" && !format.namesCustomer {
-		return nil, fmt.Errorf("the customer is missing: a document of %s does not say whose users it holds", source)
+		return nil, fmt.Errorf("--customer is needed: a document of %s does not say whose users it holds", source)
 	}
 	if err := checkShort(options.CustomerName); err != nil {
 		return nil, fmt.Errorf("the customer's name %w", err)

@@ -496,7 +496,7 @@ func TestImportRefusesOptions(t *testing.T) {
 		want    string
 	}{
 		{"Source", "x", db.ImportOptions{}, `"x" is not a source that can be imported from: worth and testinium are`},
-		{"NoCustomer", db.SourceWorth, db.ImportOptions{}, "the customer is missing: a document of worth does not say whose users it holds"},
+		{"NoCustomer", db.SourceWorth, db.ImportOptions{}, "--customer is needed: a document of worth does not say whose users it holds"},
 		{"BadCustomer", db.SourceWorth, db.ImportOptions{Customer: "0"}, `the customer is "0": a UUID or a positive number is expected`},
 		{"BadName", db.SourceWorth, db.ImportOptions{Customer: "1", CustomerName: "\x00"}, "the customer's name the text holds the character U+0000 at byte 0, which is not allowed"},
 	}

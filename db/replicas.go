@@ -81,13 +81,13 @@ func (db *DB) openReplicas(ctx context.Context, options Options) error {
 		options.MaxReplicaLag = defaultReplicaLag
 	}
 	if options.MaxReplicaLag < MinReplicaLag {
-		return fmt.Errorf("the lag of a replica cannot be limited to %s; the limit must be at least %s", options.MaxReplicaLag, MinReplicaLag)
+		return fmt.Errorf("--max-replica-lag is %s; it must be at least %s", options.MaxReplicaLag, MinReplicaLag)
 	}
 	if len(options.Replicas) == 0 {
 		return nil
 	}
 	if db.engine != Postgres {
-		return errors.New("only a database of PostgreSQL can have replicas, and this one is of SQLite")
+		return errors.New("--database-replica-url is for PostgreSQL, and --database-url names a file of SQLite, which has no replicas")
 	}
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
