@@ -32,6 +32,9 @@ func openSQLite(ctx context.Context, path string, options Options) (*DB, error) 
 	if path == "" || strings.Contains(path, ":memory:") {
 		return nil, errors.New("the database URL must name a file, as in sqlite:roster.db")
 	}
+	if strings.Contains(path, "?") { // an empty database of that name would be made
+		return nil, errors.New("the database URL has a ?: one of SQLite takes no parameters, only the path of a file without a ? in its name, as in sqlite:roster.db")
+	}
 	if _, err := os.Stat(path); err != nil {
 		if !options.Create {
 			return nil, fmt.Errorf("there is no database %s: %w (roster migrate makes one)", path, errors.Unwrap(err))
