@@ -19,23 +19,42 @@ type document struct {
 	lineReader
 	json     *json.Decoder
 	expected string
+	// foreign names the form of a document that is not in UTF-8.
+	foreign string
 }
 
 func newDocument(r io.Reader) *document {
 	buffered := bufio.NewReaderSize(r, 64<<10)
 	// Some editors put a byte order mark before UTF-8.
-	if mark, _ := buffered.Peek(3); string(mark) == "\uFEFF" {
+	mark, _ := buffered.Peek(3)
+	if string(mark) == "\uFEFF" {
 		_, _ = buffered.Discard(3)
 	}
-	doc := &document{lineReader: lineReader{r: buffered, line: 1}}
+	doc := &document{lineReader: lineReader{r: buffered, line: 1}, foreign: foreignForm(mark)}
 	doc.json = json.NewDecoder(&doc.lineReader)
 	return doc
+}
+
+// foreignForm names the form of a document by how it starts, where it is one in which
+// documents come by mistake; "" where it is not.
+func foreignForm(start []byte) string {
+	begins := func(with string) bool { return bytes.HasPrefix(start, []byte(with)) }
+	switch {
+	case begins("\x1f\x8b"):
+		return "compressed with gzip"
+	case begins("\xff\xfe"), begins("\xfe\xff"), begins("[\x00"), begins("{\x00"), begins("\x00["), begins("\x00{"):
+		return "in UTF-16"
+	}
+	return ""
 }
 
 // records hands each record of the document to yield, with its line, until one
 // returns an error. The bytes are good until then only.
 func (d *document) records(f format, yield func(line int64, raw []byte) error) error {
 	d.expected = f.expected
+	if d.foreign != "" {
+		return fmt.Errorf("the document is %s; expected is JSON in UTF-8, not compressed", d.foreign)
+	}
 	start, err := d.token()
 	if err != nil {
 		return err
