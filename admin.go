@@ -69,25 +69,33 @@ func (s *server) adminRoutes() http.Handler {
 	return mux
 }
 
-// startAdmin listens for the operator, if the settings say so. What it gives ends
-// that, at once: nobody waits for the end of a profile.
-func (s *server) startAdmin(ctx context.Context) (stop func(), err error) {
+// listenAdmin opens the address for the operator, and gives nil where there is none.
+func (s *server) listenAdmin(ctx context.Context) (net.Listener, error) {
 	if s.settings.AdminListen == "" {
-		return func() {}, nil
+		return nil, nil
 	}
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", s.settings.AdminListen)
 	if err != nil {
 		return nil, fmt.Errorf("--admin-listen: cannot listen on %s: %w", s.settings.AdminListen, err)
 	}
-	s.log.Info("serving metrics and profiles", "admin", listener.Addr().String())
+	return listener, nil
+}
+
+// startAdmin serves the operator, if the settings say so. What it gives ends
+// that, at once: nobody waits for the end of a profile.
+func (s *server) startAdmin() (stop func()) {
+	if s.admin == nil {
+		return func() {}
+	}
+	s.log.Info("serving metrics and profiles", "admin", s.admin.Addr().String())
 	server := &http.Server{Handler: s.adminRoutes(), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(listener) }()
+	go func() { ended <- server.Serve(s.admin) }()
 	return func() {
 		_ = server.Close() // there is nothing to lose
 		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
 			s.log.Warn("metrics and profiles were not served any more", "error", err)
 		}
-	}, nil
+	}
 }

@@ -80,16 +80,17 @@ func (c *importCommand) Run(ctx context.Context, p *process) (err error) {
 		},
 	})
 	_ = bar.Clear() // as above
+	var told error  // why the summary could not be written
 	if err == nil || summary.Rows > 0 {
-		c.summarize(p.stdout, summary)
+		told = c.summarize(p.stdout, summary)
 	}
 	if err != nil {
-		return err
+		return errors.Join(err, told)
 	}
 	if summary.Rejected > 0 {
-		return fmt.Errorf("%d of %d rows were rejected", summary.Rejected, summary.Rows)
+		return errors.Join(fmt.Errorf("%d of %d rows were rejected", summary.Rejected, summary.Rows), told)
 	}
-	return nil
+	return told
 }
 
 // open gives the document and its size, -1 when that cannot be told.
@@ -155,13 +156,14 @@ func progress(w io.Writer, size int64) *progressbar.ProgressBar {
 	return progressbar.DefaultBytes(size, "importing")
 }
 
-func (c *importCommand) summarize(w io.Writer, s db.ImportSummary) {
+func (c *importCommand) summarize(w io.Writer, s db.ImportSummary) error {
 	dry := ""
 	if c.DryRun {
 		dry = " (dry run)"
 	}
-	fmt.Fprintf(w, "read %d rows%s: %d users created, %d updated, %d unchanged; %d rows rejected\n",
-		s.Rows, dry, s.UsersCreated, s.UsersUpdated, s.UsersUnchanged, s.Rejected)
-	fmt.Fprintf(w, "customers: %d created, %d updated; subroles: %d created, %d updated; authorities: %d created, %d updated\n",
+	_, err := fmt.Fprintf(w, "read %d rows%s: %d users created, %d updated, %d unchanged; %d rows rejected\n"+
+		"customers: %d created, %d updated; subroles: %d created, %d updated; authorities: %d created, %d updated\n",
+		s.Rows, dry, s.UsersCreated, s.UsersUpdated, s.UsersUnchanged, s.Rejected,
 		s.CustomersCreated, s.CustomersUpdated, s.SubrolesCreated, s.SubrolesUpdated, s.AuthoritiesCreated, s.AuthoritiesUpdated)
+	return err
 }

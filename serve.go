@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -130,17 +131,22 @@ func (c *migrateCommand) Run(ctx context.Context, p *process) (err error) {
 	if err != nil {
 		return err
 	}
+	// What cannot be told is no reason to stop in the middle.
+	tell := func(words ...any) {
+		_, failure := fmt.Fprintln(p.stdout, words...)
+		err = cmp.Or(err, failure)
+	}
 	for _, name := range names {
-		fmt.Fprintln(p.stdout, "ran migration", name)
+		tell("ran migration", name)
 	}
-	fmt.Fprintln(p.stdout, "the schema is current")
+	tell("the schema is current")
 	if c.RowLevelSecurity {
-		if err := database.EnableRowLevelSecurity(ctx); err != nil {
-			return err
+		if failure := database.EnableRowLevelSecurity(ctx); failure != nil {
+			return failure
 		}
-		fmt.Fprintln(p.stdout, "row level security is on")
+		tell("row level security is on")
 	}
-	return nil
+	return err
 }
 
 // versionCommand is "roster version".
@@ -152,6 +158,6 @@ func (*versionCommand) Run(p *process) error {
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		version = info.Main.Version
 	}
-	fmt.Fprintln(p.stdout, "roster", version)
-	return nil
+	_, err := fmt.Fprintln(p.stdout, "roster", version)
+	return err
 }

@@ -79,6 +79,8 @@ type server struct {
 	resets    *resetLimit
 	// certificate is nil for serving without TLS.
 	certificate *certificate
+	// admin is nil where nothing is served for the operator.
+	admin net.Listener
 	// draining says that the server is stopping, and closed that it takes no more
 	// connections.
 	draining, closed atomic.Bool
@@ -166,13 +168,17 @@ func (s *server) identifyCaller(refuse refuse) func(http.Handler) http.Handler {
 	}
 }
 
-// listen opens the address that the settings name.
-func (s *server) listen(ctx context.Context) (net.Listener, error) {
+// listen opens the addresses that the settings name. It gives that for callers; serve
+// finds the operator's.
+func (s *server) listen(ctx context.Context) (_ net.Listener, err error) {
 	var config net.ListenConfig
 	config.SetMultipathTCP(false) // whose listeners ignoreHandshakes cannot filter
 	listener, err := config.Listen(ctx, "tcp", s.settings.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w", s.settings.Listen, err)
+	}
+	if s.admin, err = s.listenAdmin(ctx); err != nil {
+		return nil, errors.Join(err, listener.Close())
 	}
 	return listener, nil
 }
@@ -180,11 +186,7 @@ func (s *server) listen(ctx context.Context) (net.Listener, error) {
 // serve answers requests on listener until ctx is done, and then stops without
 // losing any.
 func (s *server) serve(ctx context.Context, listener net.Listener) error {
-	stopAdmin, err := s.startAdmin(ctx)
-	if err != nil {
-		return errors.Join(err, listener.Close())
-	}
-	defer stopAdmin()
+	defer s.startAdmin()()
 	busy, limit := newBusyConnections(), s.connections
 	server := &http.Server{
 		Handler:           s.resets.refuse(s.routes()),

@@ -291,6 +291,8 @@ func TestMistakesAreNamedBeforeAnythingListens(t *testing.T) {
 		{"a folder", map[string]string{"DATABASE_URL": "sqlite:" + folder}, nil, "it must be a file"},
 		{"no server", map[string]string{"DATABASE_URL": "postgres://user:hunter2@127.0.0.1:1/db"}, nil, "cannot open the database"},
 		{"bad address", nil, []string{"--listen", "nowhere:0"}, "cannot listen on nowhere:0"},
+		{"bad address for the operator", nil, []string{"--admin-listen", "nowhere:0"}, "--admin-listen: cannot listen on nowhere:0"},
+		{"no trusted documents", nil, []string{"--trusted-documents="}, "--trusted-documents: it must name a file"},
 		{"no time", nil, []string{"--request-timeout", "0s"}, "--request-timeout is 0s"},
 		{"not a time", nil, []string{"--request-timeout", "soon"}, "--request-timeout"},
 		{"no limit", nil, []string{"--max-cost", "0"}, "--max-cost is 0"},
@@ -425,6 +427,25 @@ func TestMigrateTurnsOnRowLevelSecurity(t *testing.T) {
 		if out, _, err := command(t, env, "migrate"); err != nil || out != want {
 			t.Errorf("with %s it says %q, error %v", value, out, err)
 		}
+	}
+}
+
+// A command whose output is lost, as on a disk that is full, does not pass for a good one.
+func TestLostOutputIsAnError(t *testing.T) {
+	full := errors.New("no space left")
+	env := map[string]string{
+		"DATABASE_URL": "sqlite:" + filepath.Join(t.TempDir(), "r.db"), "ROSTER_JWT_SECRET": strings.Repeat("k", 32), "ROSTER_JWT_ISSUER": "i", "ROSTER_JWT_AUDIENCE": "a",
+	}
+	for _, args := range [][]string{{"migrate"}, {"import", "--from", "testinium", "db/demo/testinium.json"}, {"token", "--sub", "me"}, {"version"}} {
+		err := run(t.Context(), args, func(name string) string { return env[name] }, strings.NewReader(""),
+			writerFunc(func([]byte) (int, error) { return 0, full }), io.Discard)
+		if !errors.Is(err, full) {
+			t.Errorf("%s: %v", args[0], err)
+		}
+	}
+	// What they had to do is done.
+	if out, _, err := command(t, env, "import", "--from", "testinium", "db/demo/testinium.json"); err != nil || !strings.Contains(out, "5 unchanged") {
+		t.Errorf("importing again says %q, error %v", out, err)
 	}
 }
 

@@ -57,7 +57,7 @@ type serverSettings struct {
 	AdminListen           string        `env:"ROSTER_ADMIN_LISTEN" placeholder:"ADDRESS" help:"Address on which to serve metrics and profiles, for the operator only; without it they are not served."`
 	GraphiQL              bool          `name:"graphiql" env:"ROSTER_GRAPHIQL" default:"true" negatable:"" help:"Serve GraphiQL at /graphiql/."`
 	Introspection         bool          `env:"ROSTER_INTROSPECTION" default:"true" negatable:"" help:"Answer questions about the schema."`
-	TrustedDocuments      string        `env:"ROSTER_TRUSTED_DOCUMENTS" placeholder:"FILE" help:"Run only the GraphQL documents of this manifest, a JSON object from id to document."`
+	TrustedDocuments      file          `env:"ROSTER_TRUSTED_DOCUMENTS" placeholder:"FILE" help:"Run only the GraphQL documents of this manifest, a JSON object from id to document."`
 	LegacyCredentials     bool          `env:"ROSTER_LEGACY_CREDENTIALS" help:"Show accessToken and vcsPassword in the Testinium endpoint."`
 	LegacyDeprecatedSince day           `env:"ROSTER_LEGACY_DEPRECATED_SINCE" placeholder:"DATE" help:"Announce with every answer of the legacy endpoints that they are deprecated since this day, such as 2026-12-31."`
 	CORSOrigins           []string      `name:"cors-origin" env:"ROSTER_CORS_ORIGIN" placeholder:"ORIGIN" help:"An origin whose scripts may call from a browser, or *. Can be repeated."`
@@ -84,6 +84,19 @@ func (d *day) UnmarshalText(text []byte) (err error) {
 	if d.Time, err = time.Parse(time.DateOnly, string(text)); err != nil {
 		return fmt.Errorf("%q is no day such as 2026-12-31", text)
 	}
+	return nil
+}
+
+// file is a setting that names a file. Without the flag it is empty; with the flag it may
+// not be, as a script's variable that is not set must not switch a limit off.
+type file string
+
+// UnmarshalText takes the name of the file.
+func (f *file) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		return errors.New("it must name a file, or be left out")
+	}
+	*f = file(text)
 	return nil
 }
 
@@ -176,7 +189,7 @@ func (s *serverSettings) graph() (graph.Settings, error) {
 	if s.TrustedDocuments == "" {
 		return settings, nil
 	}
-	manifest, err := os.ReadFile(s.TrustedDocuments)
+	manifest, err := os.ReadFile(string(s.TrustedDocuments))
 	if err != nil {
 		return settings, fmt.Errorf("--trusted-documents: %w", err)
 	}

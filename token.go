@@ -48,8 +48,8 @@ func (c *tokenCommand) Run(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(p.stdout, token)
-	return nil
+	_, err = fmt.Fprintln(p.stdout, token)
+	return err
 }
 
 // nameCustomer adds a customer, by UUID or number, to those that the caller may read.
