@@ -10,7 +10,7 @@ const spareFiles = 64
 // checkOpenFiles refuses a limit of connections that the system would not let the server
 // have: it would meet callers, and statements, with errors long before its own limit.
 func (c *serveCommand) checkOpenFiles(allowed uint64) error {
-	needed := uint64(c.MaxConnections) + uint64(c.DatabaseConnections)*uint64(1+len(c.URLs)) + spareFiles
+	needed := uint64(c.MaxConnections) + uint64(c.DatabaseConnections)*uint64(1+len(c.URLs)) + spareFiles //nolint:gosec // neither is negative
 	if needed <= allowed {
 		return nil
 	}

@@ -1,6 +1,7 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -75,7 +76,7 @@ func (db *DB) Migrate(ctx context.Context) (names []string, err error) {
 			return nil, fmt.Errorf("cannot begin to migrate: %w", err)
 		}
 	}
-	defer func() { err = tableHeld(err) }()
+	defer func() { err = cmp.Or(tableHeld(err), err) }()
 	migrator := migrate.NewMigrator(conn, migrations, migrate.WithMarkAppliedOnSuccess(true))
 	if err := migrator.Init(ctx); err != nil {
 		return nil, fmt.Errorf("cannot prepare to migrate: %w", err)
@@ -140,12 +141,13 @@ func lockMigration() []string {
 	}
 }
 
-// tableHeld says what helps where a transaction waited for a table in vain.
+// tableHeld says what helps where a transaction waited for a table in vain, and is nil
+// for other errors.
 func tableHeld(err error) error {
 	if failure, ok := errors.AsType[*pgconn.PgError](err); ok && failure.Code == "55P03" { // lock_not_available
 		return fmt.Errorf("another session holds a table, such as a backup or a long query: nothing was changed, run it again when that has ended: %w", failure)
 	}
-	return err
+	return nil
 }
 
 // sessionConnector makes one connection of PostgreSQL, and only one: were it

@@ -1,6 +1,7 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,10 +58,7 @@ func (db *DB) EnableRowLevelSecurity(ctx context.Context) error {
 		}
 		return nil
 	})
-	if held := tableHeld(err); held != err {
-		return held
-	}
-	return translate(err)
+	return cmp.Or(tableHeld(err), translate(err))
 }
 
 // ErrRowsHidden means that row level security applies to a role that is to read all rows.

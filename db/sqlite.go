@@ -75,7 +75,7 @@ func openSQLite(ctx context.Context, path string, options Options) (*DB, error) 
 // write. SQLite would let everybody read it, and gives the files beside it the same mode.
 // Where it fails, SQLite fails too or finds the file that another has just made.
 func makePrivate(path string) {
-	if file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err == nil {
+	if file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err == nil { //nolint:gosec // the operator names it
 		_ = file.Close() // nothing was written
 	}
 }

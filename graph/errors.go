@@ -116,7 +116,7 @@ func describeTypes(err error) string {
 	if coded, ok := err.(interface{ SQLState() string }); ok {
 		description += " " + coded.SQLState()
 	}
-	switch wrapping := err.(type) {
+	switch wrapping := err.(type) { //nolint:errorlint // each is looked at in turn
 	case interface{ Unwrap() error }:
 		if inner := wrapping.Unwrap(); inner != nil {
 			description += " < " + describeTypes(inner)
