@@ -130,7 +130,8 @@ type statusRecorder struct {
 	// leaving tells that the server is stopping; nil is never.
 	leaving func() bool
 	// strangers has room for the answers that are being written to those who have shown
-	// no token. A stream of HTTP/2 keeps its request, of up to 16 KiB, for as long.
+	// no token; nil has it for all. A stream of HTTP/2 keeps its request, of up to 16 KiB,
+	// for as long.
 	strangers chan struct{}
 	visit     *visit
 	// connection gathers what is little; nil does not.
@@ -199,7 +200,7 @@ func (r *statusRecorder) inTime(write func() error) error {
 	if r.patience == 0 {
 		return write()
 	}
-	if r.visit != nil && !r.visit.known {
+	if r.strangers != nil && !r.visit.known {
 		select {
 		case r.strangers <- struct{}{}:
 			defer func() { <-r.strangers }()
