@@ -14,6 +14,6 @@ func (c *serveCommand) checkOpenFiles(allowed uint64) error {
 	if needed <= allowed {
 		return nil
 	}
-	return fmt.Errorf("--max-connections is %d, with which up to %d files and connections are open, but this process may have only %d: raise LimitNOFILE (ulimit -n) or lower it",
-		c.MaxConnections, needed, allowed)
+	return fmt.Errorf("--max-connections is %d and --database-connections %d, with which up to %d files and connections are open, but this process may have only %d: raise LimitNOFILE (ulimit -n) or lower them",
+		c.MaxConnections, c.DatabaseConnections, needed, allowed)
 }

@@ -32,7 +32,7 @@ func TestOpenFilesMustSuffice(t *testing.T) {
 		}
 		return string(said)
 	}
-	const want = "roster: --max-connections is 177, with which up to 257 files and connections are open, but this process may have only 256: raise LimitNOFILE (ulimit -n) or lower it\n"
+	const want = "roster: --max-connections is 177 and --database-connections 16, with which up to 257 files and connections are open, but this process may have only 256: raise LimitNOFILE (ulimit -n) or lower them\n"
 	if got := serve(177); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

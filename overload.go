@@ -31,9 +31,10 @@ import (
 // pages only.
 //
 // One caller has at most two thirds of the places, of the room to wait and, in all of
-// its documents together, three quarters of the connections to the database: with
-// lists that take seconds it could keep everybody else out otherwise, by one document
-// of many. Alone it loses nothing, as what is left is more than the machine needs.
+// its documents together, three quarters of the connections to the database, each
+// rounded up: with lists that take seconds it could keep everybody else out otherwise,
+// by one document of many. Where nothing is set there is half as much room again for
+// that as the machine needs, so that a caller alone is answered as quickly.
 type admission struct {
 	places  chan struct{}
 	queue   int64 // the most that wait
@@ -55,8 +56,9 @@ type share struct {
 // presence is what a caller has at the moment.
 type presence struct {
 	places, statements chan struct{}
-	// requests are those that run or wait.
-	requests int
+	waiting            atomic.Int64
+	// documents is how many run, wait or are held; with the last of them the presence ends.
+	documents int
 }
 
 // maxWait is how long a request waits for a place at most. It matters only when
@@ -94,15 +96,15 @@ func newAdmission(places, ofCaller, statements int) *admission {
 // else: more at once would only take turns, and keep those waiting that are to be
 // refused. One on PostgreSQL spends about half of its time there; more of them than
 // there are connections would wait for one of those.
-func suitableAdmission(database *db.DB, places int) *admission {
+func suitableAdmission(database *db.DB, settings *serverSettings) *admission {
 	connections := database.Connections()
 	statements := connections - connections/4
-	if places > 0 {
+	if places := settings.MaxConcurrent; places > 0 {
 		return newAdmission(places, places-places/3, statements)
 	}
 	ofCaller := runtime.GOMAXPROCS(0)
 	if database.Engine() == db.Postgres {
-		ofCaller = max(connections, 2*ofCaller)
+		ofCaller = max(settings.DatabaseConnections, 2*ofCaller)
 	}
 	return newAdmission(ofCaller+(ofCaller+1)/2, ofCaller, statements)
 }
@@ -141,35 +143,32 @@ type place struct {
 	of        *presence
 }
 
-// come notes a request of the caller of ctx.
+// come notes a document of the caller of ctx, until place.forget.
 func (a *admission) come(ctx context.Context) place {
 	by := callerOf(ctx)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	of := a.callers[by]
 	if of == nil {
-		of = &presence{make(chan struct{}, a.share.places), make(chan struct{}, a.share.statements), 0}
+		of = &presence{places: make(chan struct{}, a.share.places), statements: make(chan struct{}, a.share.statements)}
 		a.callers[by] = of
 	}
-	of.requests++
+	of.documents++
 	return place{a, by, of}
 }
 
-// forget forgets it.
+// forget undoes admission.come.
 func (p place) forget() {
 	p.admission.mu.Lock()
 	defer p.admission.mu.Unlock()
-	if p.of.requests--; p.of.requests == 0 {
+	if p.of.documents--; p.of.documents == 0 {
 		delete(p.admission.callers, p.by)
 	}
 }
 
-// full reports whether as many of the caller's requests wait as may, or of all.
+// full reports whether as many of the caller's wait as may, or of all.
 func (p place) full() bool {
-	p.admission.mu.Lock()
-	defer p.admission.mu.Unlock()
-	// This one is counted already.
-	return p.of.requests > p.admission.share.places+p.admission.share.queue || p.admission.full()
+	return p.of.waiting.Load() >= int64(p.admission.share.queue) || p.admission.full()
 }
 
 // context has the statements of the document counted with those of its caller.
@@ -197,6 +196,8 @@ func (a *admission) enter(ctx context.Context) (place, error) {
 	}
 	a.waiting.Add(1)
 	defer a.waiting.Add(-1)
+	p.of.waiting.Add(1)
+	defer p.of.waiting.Add(-1)
 	waiting, cancel := context.WithTimeout(ctx, a.maxWait)
 	defer cancel()
 	if p.wait(waiting) != nil {
@@ -327,12 +328,13 @@ func newCallerBytes(most int64) *callerBytes {
 	return &callerBytes{most: most, of: map[callerName]int64{}}
 }
 
-// add adds to the sum of a caller, unless that would be too much.
+// add adds to the sum of a caller, unless that would be too much. A caller without any
+// may have as many as it likes: how large one thing can be is bounded elsewhere.
 func (c *callerBytes) add(by callerName, n int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	sum := c.of[by] + n
-	if n > 0 && sum > c.most {
+	if n > 0 && sum > c.most && sum > n {
 		return false
 	}
 	if c.of[by] = sum; sum == 0 {

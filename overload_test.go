@@ -170,7 +170,7 @@ func TestManyStatementsOfOneCallerKeepNobodyOut(t *testing.T) {
 		status, _, _ := ask(t, "POST", server.url+"/graphql", server.token(t, "greedy"), document(lists.String()))
 		answered <- status
 	}()
-	for waiting := 0; waiting < server.admission.share.statements; wait(t.Context(), time.Millisecond) {
+	for waiting := 0; waiting < server.admission.share.statements && len(answered) == 0; wait(t.Context(), time.Millisecond) {
 		if err := conn.NewRaw("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(t.Context(), &waiting); err != nil {
 			t.Fatal(err)
 		}
@@ -183,6 +183,56 @@ func TestManyStatementsOfOneCallerKeepNobodyOut(t *testing.T) {
 	}
 	if status := <-answered; status != http.StatusOK {
 		t.Errorf("the document is answered %d", status)
+	}
+}
+
+// The pages of a caller's streams, which are never refused, do not take the room of its
+// other requests to wait.
+func TestStreamsTakeNoRoomToWait(t *testing.T) {
+	admission := newAdmission(1, 1, 1)
+	admission.maxWait = time.Minute
+	first, err := admission.enter(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	places, errs := make(chan place), make(chan error)
+	enter := func(enter func(context.Context) (place, error)) {
+		place, err := enter(t.Context())
+		if err != nil {
+			errs <- err
+			return
+		}
+		places <- place
+	}
+	streams := admission.share.queue + 10
+	for range streams {
+		go enter(admission.enterPatiently)
+	}
+	documents := func() int {
+		admission.mu.Lock()
+		defer admission.mu.Unlock()
+		return admission.callers[callerName{}].documents
+	}
+	for documents() <= streams {
+		wait(t.Context(), time.Millisecond/10)
+	}
+	go enter(admission.enter)
+	for admission.waiting.Load() == 0 {
+		select {
+		case err := <-errs:
+			t.Fatal(err)
+		default:
+			wait(t.Context(), time.Millisecond/10)
+		}
+	}
+	first.leave()
+	for range streams + 1 {
+		select {
+		case place := <-places:
+			place.leave()
+		case err := <-errs:
+			t.Error(err)
+		}
 	}
 }
 

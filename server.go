@@ -97,7 +97,7 @@ func newServer(settings *serverSettings, verifier *auth.Verifier, database *db.D
 	if err != nil {
 		return nil, err
 	}
-	admission := suitableAdmission(database, settings.MaxConcurrent)
+	admission := suitableAdmission(database, settings)
 	resets := &resetLimit{}
 	metrics := newMetrics(admission, resets)
 	metrics.registry.MustRegister(replicaMetrics{database})
@@ -238,7 +238,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 }
 
 // minStreams is how many requests one connection of HTTP/2 may have at once, or as
-// many as there are places for documents. Most of the memory for a client that
+// many as there are places for the documents of one caller. Most of the memory for a client that
 // begins and gives up requests as fast as it can is for these.
 const minStreams = 16
 

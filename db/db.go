@@ -111,8 +111,14 @@ func oneLine(err error) string {
 // Engine tells which kind of database this is.
 func (db *DB) Engine() Engine { return db.engine }
 
-// Connections tells how many statements can run at once, on one database server.
-func (db *DB) Connections() int { return db.connections }
+// Connections tells how many statements can run at once, on all replicas together
+// where there are some.
+func (db *DB) Connections() int {
+	if db.replicas != nil {
+		return db.connections * len(db.replicas.all)
+	}
+	return db.connections
+}
 
 // Ping checks that the database answers.
 func (db *DB) Ping(ctx context.Context) error { return ping(ctx, db.read) }

@@ -105,7 +105,7 @@ const (
 
 // importLock is an arbitrary number that names the advisory lock under which
 // PostgreSQL takes one batch at a time. SQLite has one writer anyway.
-const importLock = 7_305_811_043
+const importLock int64 = 7_305_811_043
 
 // Import reads the users of a document and writes them, with their customer,
 // subroles, authorities and legacy credentials, in batches. A batch is one

@@ -42,7 +42,7 @@ var ErrSchemaDiffers = fmt.Errorf("%w: it is that of another version", ErrSchema
 
 // migrationLock is an arbitrary number that names the advisory lock under which
 // PostgreSQL is migrated.
-const migrationLock = 7_305_811_042
+const migrationLock int64 = 7_305_811_042
 
 func (db *DB) migrations() (*migrate.Migrations, error) {
 	files, err := fs.Sub(migrationFiles, "migrations/"+string(db.engine))
@@ -76,7 +76,7 @@ func (db *DB) Migrate(ctx context.Context) (names []string, err error) {
 			return nil, fmt.Errorf("cannot begin to migrate: %w", err)
 		}
 	}
-	defer func() { err = cmp.Or(tableHeld(err), err) }()
+	defer func() { err = cmp.Or(tableHeld(err, "nothing was changed"), err) }()
 	migrator := migrate.NewMigrator(conn, migrations, migrate.WithMarkAppliedOnSuccess(true))
 	if err := migrator.Init(ctx); err != nil {
 		return nil, fmt.Errorf("cannot prepare to migrate: %w", err)
@@ -141,11 +141,11 @@ func lockMigration() []string {
 	}
 }
 
-// tableHeld says what helps where a transaction waited for a table in vain, and is nil
-// for other errors.
-func tableHeld(err error) error {
+// tableHeld says what helps where a transaction waited for a table in vain, and what
+// came of it. It is nil for other errors.
+func tableHeld(err error, outcome string) error {
 	if failure, ok := errors.AsType[*pgconn.PgError](err); ok && failure.Code == "55P03" { // lock_not_available
-		return fmt.Errorf("another session holds a table, such as a backup or a long query: nothing was changed, run it again when that has ended: %w", failure)
+		return fmt.Errorf("another session holds a table, such as a backup or a long query: %s, run it again when that has ended: %w", outcome, failure)
 	}
 	return nil
 }

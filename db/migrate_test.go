@@ -255,8 +255,7 @@ func TestMigrateHasNoTimeLimit(t *testing.T) {
 // queues behind a statement that waits to change it.
 func TestMigrationDoesNotWaitForTables(t *testing.T) {
 	defer db.SetLockTimeout(50 * time.Millisecond)()
-	const want = "another session holds a table, such as a backup or a long query: nothing was changed, run it again when that has ended: "
-	check := func(databaseURL, held string, run func(store *db.DB) error) {
+	check := func(databaseURL, held, outcome string, run func(store *db.DB) error) {
 		t.Helper()
 		store := dbtest.OpenURL(t, databaseURL)
 		tx, err := dbtest.ConnectURL(t, databaseURL).BeginTx(t.Context(), nil)
@@ -267,6 +266,7 @@ func TestMigrationDoesNotWaitForTables(t *testing.T) {
 			t.Fatal(err)
 		}
 		err = run(store)
+		want := "another session holds a table, such as a backup or a long query: " + outcome + ", run it again when that has ended: "
 		if failure, ok := errors.AsType[*pgconn.PgError](err); !ok || failure.Code != "55P03" || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("while it is held: %v", err)
 		}
@@ -277,14 +277,28 @@ func TestMigrationDoesNotWaitForTables(t *testing.T) {
 			t.Errorf("once nobody holds it: %v", err)
 		}
 	}
-	check(dbtest.Empty(t, db.Postgres), "CREATE TABLE users (mine text)", func(store *db.DB) error {
+	check(dbtest.Empty(t, db.Postgres), "CREATE TABLE users (mine text)", "nothing was changed", func(store *db.DB) error {
 		_, err := store.Migrate(t.Context())
 		return err
 	})
 	// A backup holds it like this.
-	check(dbtest.URL(t, db.Postgres), "LOCK TABLE users IN ACCESS SHARE MODE", func(store *db.DB) error {
+	const backup = "LOCK TABLE users IN ACCESS SHARE MODE"
+	databaseURL := dbtest.URL(t, db.Postgres)
+	check(databaseURL, backup, "row level security was not turned on", func(store *db.DB) error {
 		return store.EnableRowLevelSecurity(t.Context())
 	})
+	// What is on already needs no lock.
+	tx, err := dbtest.ConnectURL(t, databaseURL).BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	if _, err := tx.ExecContext(t.Context(), backup); err != nil {
+		t.Fatal(err)
+	}
+	if err := dbtest.OpenURL(t, databaseURL).EnableRowLevelSecurity(t.Context()); err != nil {
+		t.Errorf("where it is on: %v", err)
+	}
 }
 
 func TestMigrateReadOnly(t *testing.T) {

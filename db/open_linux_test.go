@@ -59,6 +59,18 @@ func TestNewFilesArePrivate(t *testing.T) {
 		}
 	}
 	check(0o600)
+	dangling, target := filepath.Join(t.TempDir(), "link.db"), filepath.Join(t.TempDir(), "target.db")
+	if err := os.Symlink(target, dangling); err != nil {
+		t.Fatal(err)
+	}
+	store, err := db.Open(t.Context(), "sqlite:"+dangling, db.Options{Create: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if info, err := os.Stat(target); err != nil || info.Mode() != 0o600 {
+		t.Errorf("behind a link: %v, error %v", info, err)
+	}
 	if err := os.Chmod(path, 0o640); err != nil {
 		t.Fatal(err)
 	}

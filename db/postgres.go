@@ -226,8 +226,11 @@ func (r *postgresRunner) try(ctx context.Context, statements []*statement) error
 	})
 }
 
+// longTexts are the long texts that a connection may have prepared.
+type longTexts map[string]bool
+
 // forgetLongTexts has a connection forget all that it has prepared when too much of it is
-// long. What runs often is soon prepared again.
+// long. What runs often is soon prepared again. PgBouncer knows of it from 1.22 on.
 func forgetLongTexts(ctx context.Context, conn *pgx.Conn, statements []*statement) {
 	const key = "long texts"
 	for _, s := range statements {
@@ -235,12 +238,20 @@ func forgetLongTexts(ctx context.Context, conn *pgx.Conn, statements []*statemen
 			continue
 		}
 		data := conn.PgConn().CustomData()
-		kept, _ := data[key].(int)
-		if kept += len(s.text); kept > keptLongTexts {
-			kept = 0
+		kept, _ := data[key].(longTexts)
+		if kept == nil {
+			kept = longTexts{}
+			data[key] = kept
+		}
+		kept[s.text] = true
+		length := 0
+		for text := range kept {
+			length += len(text)
+		}
+		if length > keptLongTexts {
+			clear(kept)
 			_ = conn.DeallocateAll(ctx) // the statements have run, and a connection that fails is not used again
 		}
-		data[key] = kept
 	}
 }
 

@@ -41,24 +41,33 @@ func scopeSetting(scope models.Scope) string {
 }
 
 // EnableRowLevelSecurity turns the policies on for every role that neither owns
-// the tables nor may bypass them. Only PostgreSQL has them.
+// the tables nor may bypass them. Only PostgreSQL has them. Tables that have them on
+// are not locked for it again.
 func (db *DB) EnableRowLevelSecurity(ctx context.Context) error {
 	if db.engine != Postgres {
 		return errors.New("only PostgreSQL has row level security")
 	}
-	statements := lockMigration()
-	for _, table := range guardedTables {
-		statements = append(statements, "ALTER TABLE "+table+" ENABLE ROW LEVEL SECURITY")
-	}
 	err := db.write.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
-		for _, statement := range statements {
+		for _, statement := range lockMigration() {
 			if _, err := tx.ExecContext(ctx, statement); err != nil {
+				return err
+			}
+		}
+		for _, table := range guardedTables {
+			var on bool
+			if err := tx.QueryRowContext(ctx, "SELECT relrowsecurity FROM pg_class WHERE oid = '"+table+"'::regclass").Scan(&on); err != nil {
+				return err
+			}
+			if on {
+				continue
+			}
+			if _, err := tx.ExecContext(ctx, "ALTER TABLE "+table+" ENABLE ROW LEVEL SECURITY"); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	return cmp.Or(tableHeld(err), translate(err))
+	return cmp.Or(tableHeld(err, "row level security was not turned on"), translate(err))
 }
 
 // ErrRowsHidden means that row level security applies to a role that is to read all rows.

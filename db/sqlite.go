@@ -73,9 +73,9 @@ func openSQLite(ctx context.Context, path string, options Options) (*DB, error) 
 
 // makePrivate makes an empty file, which is a database, that only its owner may read and
 // write. SQLite would let everybody read it, and gives the files beside it the same mode.
-// Where it fails, SQLite fails too or finds the file that another has just made.
+// Where it fails, SQLite fails too. A file that another has just made stays as it is.
 func makePrivate(path string) {
-	if file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err == nil { //nolint:gosec // the operator names it
+	if file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600); err == nil { //nolint:gosec // the operator names it
 		_ = file.Close() // nothing was written
 	}
 }

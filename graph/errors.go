@@ -106,29 +106,7 @@ func cause(err *models.Error) string {
 	if err.Err == nil {
 		return err.Message
 	}
-	return describeTypes(err.Err)
-}
-
-// describeTypes names the types of an error and of those that it wraps; what several
-// that were joined are stands in brackets.
-func describeTypes(err error) string {
-	description := fmt.Sprintf("%T", err)
-	if coded, ok := err.(interface{ SQLState() string }); ok {
-		description += " " + coded.SQLState()
-	}
-	switch wrapping := err.(type) { //nolint:errorlint // each is looked at in turn
-	case interface{ Unwrap() error }:
-		if inner := wrapping.Unwrap(); inner != nil {
-			description += " < " + describeTypes(inner)
-		}
-	case interface{ Unwrap() []error }:
-		var joined []string
-		for _, inner := range wrapping.Unwrap() {
-			joined = append(joined, describeTypes(inner))
-		}
-		description += " < [" + strings.Join(joined, ", ") + "]"
-	}
-	return description
+	return models.DescribeTypes(err.Err)
 }
 
 // recoverFrom turns a panic in a resolver into an internal error. The stack goes

@@ -3,6 +3,7 @@ package models
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Code says what kind of failure an [Error] is. The set is closed: each surface
@@ -99,4 +100,27 @@ func AsError(err error) *Error {
 		return e
 	}
 	return &Error{Code: CodeInternal, Message: InternalMessage, Err: err}
+}
+
+// DescribeTypes names the types of an error and of those that it wraps, with the codes
+// that a database gave them; several that were joined stand in brackets. Their texts,
+// which may quote values, are left out.
+func DescribeTypes(err error) string {
+	description := fmt.Sprintf("%T", err)
+	if coded, ok := err.(interface{ SQLState() string }); ok {
+		description += " " + coded.SQLState()
+	}
+	switch wrapping := err.(type) { //nolint:errorlint // each is looked at in turn
+	case interface{ Unwrap() error }:
+		if inner := wrapping.Unwrap(); inner != nil {
+			description += " < " + DescribeTypes(inner)
+		}
+	case interface{ Unwrap() []error }:
+		var joined []string
+		for _, inner := range wrapping.Unwrap() {
+			joined = append(joined, DescribeTypes(inner))
+		}
+		description += " < [" + strings.Join(joined, ", ") + "]"
+	}
+	return description
 }

@@ -2,7 +2,6 @@ package rest
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 
 	"roster/models"
@@ -156,5 +155,5 @@ func (a *API) logFailure(r *http.Request, err error) {
 	if failure.Code == models.CodeUnavailable && failure.Err == nil {
 		return // refused on purpose, which the metrics count, or logged by the executor
 	}
-	a.log.ErrorContext(r.Context(), "legacy request failed", "requestId", requestID(r), "code", failure.Code, "cause", fmt.Sprintf("%T", failure.Err))
+	a.log.ErrorContext(r.Context(), "legacy request failed", "requestId", requestID(r), "code", failure.Code, "cause", models.DescribeTypes(failure.Err))
 }
