@@ -738,7 +738,7 @@ type Query {
   ): Customer
   "One customer by its number, the id of the legacy systems. Answers as ` + "`" + `customer` + "`" + ` does."
   customerByNumber(
-    "The customer's number, at least 1."
+    "The customer's number; none has one below 1."
     number: Long!
   ): Customer
   """
@@ -756,7 +756,7 @@ type Query {
     last: Int
     "The cursor to end before: a ` + "`" + `startCursor` + "`" + ` of this list with the same ` + "`" + `search` + "`" + `."
     before: String
-    "Words that must all occur in the name. Upper and lower case, accents and the dotless i make no difference."
+    "Words that must all occur in the name; a text without a word finds all. Upper and lower case, accents and the dotless i make no difference."
     search: String
   ): CustomerConnection!
   """
@@ -827,7 +827,7 @@ type Customer implements Node {
     "The user's UUID; anything else is ` + "`" + `BAD_USER_INPUT` + "`" + `."
     id: ID!
   ): User
-  "The subroles that this customer's users can have, sorted by code."
+  "The subroles that this customer's users can have, sorted by code (folded), then by id."
   subroles: [Subrole!]!
 }
 
@@ -1020,7 +1020,7 @@ Which users are wanted. Every condition that is given must hold; null means not 
 holds up to 50 conditions, where each word of a search counts as one; more is ` + "`" + `BAD_USER_INPUT` + "`" + `.
 """
 input UserFilter {
-  "Words that must each occur in the first name, last name, e-mail, username or mobile number. Upper and lower case, accents and the dotless i make no difference."
+  "Words that must each occur in the first name, last name, e-mail, username or mobile number; a text without a word finds all. Upper and lower case, accents and the dotless i make no difference."
   search: String
   "The user's UUID."
   id: IDFilter
