@@ -495,7 +495,7 @@ func (v *StringFilter) GetIsNull() *bool { return v.IsNull }
 // Which users are wanted. Every condition that is given must hold; null means not given. A filter nests up to 4 levels deep and
 // holds up to 50 conditions, where each word of a search counts as one; more is `BAD_USER_INPUT`.
 type UserFilter struct {
-	// Words that must each occur in the first name, last name, e-mail, username or mobile number. Upper and lower case, accents and the dotless i make no difference.
+	// Words that must each occur in the first name, last name, e-mail, username or mobile number; a text without a word finds all. Upper and lower case, accents and the dotless i make no difference.
 	Search *string `json:"search,omitempty"`
 	// The user's UUID.
 	Id *IDFilter `json:"id,omitempty"`
