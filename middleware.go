@@ -129,10 +129,10 @@ type statusRecorder struct {
 	patience time.Duration
 	// leaving tells that the server is stopping; nil is never.
 	leaving func() bool
-	// strangers has room for the answers that are being written to those who have shown
-	// no token; nil has it for all. A stream of HTTP/2 keeps its request, of up to 16 KiB,
-	// for as long.
-	strangers chan struct{}
+	// strangers bounds the answers that are being written to those who have shown no
+	// token; nil does not. A stream of HTTP/2 keeps its request, of up to 16 KiB, for as
+	// long.
+	strangers *writingLimit
 	visit     *visit
 	// connection gathers what is little; nil does not.
 	connection *gatheringConnection
@@ -200,20 +200,11 @@ func (r *statusRecorder) inTime(write func() error) error {
 	if r.patience == 0 {
 		return write()
 	}
-	if r.strangers != nil && !r.visit.known {
-		select {
-		case r.strangers <- struct{}{}:
-			defer func() { <-r.strangers }()
-		default:
-			r.cut.Store(true)
-			_ = http.NewResponseController(r.ResponseWriter).SetWriteDeadline(longAgo)
-		}
-	}
 	var (
 		mu    sync.Mutex
 		ended bool
 	)
-	timer := time.AfterFunc(r.patience, func() {
+	giveUp := func() {
 		mu.Lock()
 		defer mu.Unlock()
 		if !ended {
@@ -221,7 +212,11 @@ func (r *statusRecorder) inTime(write func() error) error {
 			// A writer that knows no deadlines, as in tests, has none.
 			_ = http.NewResponseController(r.ResponseWriter).SetWriteDeadline(longAgo)
 		}
-	})
+	}
+	if r.strangers != nil && !r.visit.known {
+		defer r.strangers.begin(giveUp)()
+	}
+	timer := time.AfterFunc(r.patience, giveUp)
 	defer func() {
 		timer.Stop()
 		mu.Lock()

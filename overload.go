@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"container/list"
 	"context"
 	"io"
 	"net/http"
@@ -369,6 +370,38 @@ func (w *boundWriter) Write(p []byte) (int, error) {
 
 // Unwrap gives http.ResponseController the writer below.
 func (w *boundWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// writingLimit bounds how many answers are being written at once. Room for one more is
+// made by giving up the one that has been written for longest: its client does not read,
+// and whoever has many of those keeps nobody out.
+type writingLimit struct {
+	most int
+	mu   sync.Mutex
+	// giveUps end what is being written, the oldest in front.
+	giveUps *list.List
+}
+
+func newWritingLimit(most int) *writingLimit { return &writingLimit{most: most, giveUps: list.New()} }
+
+// begin notes something that is being written, which giveUp ends, until the function that
+// it gives is called.
+func (l *writingLimit) begin(giveUp func()) (end func()) {
+	l.mu.Lock()
+	own := l.giveUps.PushBack(giveUp)
+	var oldest func()
+	if l.giveUps.Len() > l.most {
+		oldest = l.giveUps.Remove(l.giveUps.Front()).(func())
+	}
+	l.mu.Unlock()
+	if oldest != nil {
+		oldest()
+	}
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.giveUps.Remove(own)
+	}
+}
 
 // readAhead reads a body before anybody asks for it, up to one byte more than
 // the handler accepts, and gives it as it was sent, with the error that ended it.

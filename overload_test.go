@@ -530,27 +530,41 @@ func (w *deadlineWriter) SetWriteDeadline(deadline time.Time) error {
 }
 
 // So many answers are written at once to those who have shown no token, whatever
-// connections they have; who has shown one is not counted.
+// connections they have: the oldest is given up for one more. Who has shown one is not
+// counted.
 func TestAnswersToStrangersAreBounded(t *testing.T) {
-	strangers := make(chan struct{}, 1)
-	write := func(known bool) bool {
+	strangers := newWritingLimit(2)
+	begun, read, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	slow := make([]*statusRecorder, 2)
+	for i := range slow {
+		slow[i] = &statusRecorder{
+			ResponseWriter: blockedWriter{httptest.NewRecorder(), begun, read}, status: http.StatusOK, begun: true,
+			patience: readTime, visit: &visit{}, strangers: strangers,
+		}
+		go func() { _, _ = slow[i].Write([]byte("answer")); ended <- struct{}{} }()
+		<-begun
+	}
+	write := func(known bool) {
 		client := &deadlineWriter{ResponseRecorder: httptest.NewRecorder()}
 		recorder := &statusRecorder{ResponseWriter: client, patience: readTime, visit: &visit{known: known}, strangers: strangers}
 		_, _ = recorder.Write([]byte("answer"))
-		return client.deadline.IsZero() && !recorder.cut.Load()
+		if recorder.cut.Load() || !client.deadline.IsZero() {
+			t.Errorf("an answer that is read is cut; its client has shown a token: %t", known)
+		}
 	}
-	if !write(false) {
-		t.Error("the first stranger's answer is cut")
+	write(true)
+	if slow[0].cut.Load() {
+		t.Error("a stranger's answer is cut for a caller's")
 	}
-	strangers <- struct{}{} // one who does not read
-	if write(false) {
-		t.Error("one too many is written")
+	write(false)
+	write(false)
+	if !slow[0].cut.Load() || slow[1].cut.Load() {
+		t.Errorf("of two slow strangers' answers the oldest was to be cut: %t, %t", slow[0].cut.Load(), slow[1].cut.Load())
 	}
-	if !write(true) {
-		t.Error("a caller's answer is cut")
-	}
-	<-strangers
-	if !write(false) {
-		t.Error("a stranger's answer is cut afterwards")
+	close(read)
+	<-ended
+	<-ended
+	if n := strangers.giveUps.Len(); n > 0 {
+		t.Errorf("%d answers are counted after the end of all", n)
 	}
 }

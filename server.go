@@ -75,7 +75,7 @@ type server struct {
 	// unread bounds the answers of each caller that are being written, and strangers
 	// the number of those to requests without a token.
 	unread    *callerBytes
-	strangers chan struct{}
+	strangers *writingLimit
 	resets    *resetLimit
 	// certificate is nil for serving without TLS.
 	certificate *certificate
@@ -113,7 +113,7 @@ func newServer(settings *serverSettings, verifier *auth.Verifier, database *db.D
 		rates:       newRateLimiter(settings.RateLimit, settings.RateBurst),
 		connections: newConnectionLimit(settings.MaxConnections),
 		unread:      newCallerBytes(mostUnread),
-		strangers:   make(chan struct{}, settings.MaxConnections),
+		strangers:   newWritingLimit(settings.MaxConnections),
 		resets:      resets,
 	}, nil
 }
