@@ -341,7 +341,7 @@ func TestRapidReset(t *testing.T) {
 	secret := strings.Repeat("k", 32)
 	env := map[string]string{
 		"DATABASE_URL": dbtest.URL(t, db.SQLite), "ROSTER_JWT_SECRET": secret, "ROSTER_JWT_ISSUER": "i", "ROSTER_JWT_AUDIENCE": "a",
-		"ROSTER_TLS_CERT": files.Certificate, "ROSTER_TLS_KEY": files.Key,
+		"ROSTER_TLS_CERT": string(files.Certificate), "ROSTER_TLS_KEY": string(files.Key),
 	}
 	database := dbtest.OpenURL(t, env["DATABASE_URL"])
 	customers, err := database.FillDemo(t.Context(), 200)

@@ -292,6 +292,7 @@ func TestMistakesAreNamedBeforeAnythingListens(t *testing.T) {
 		{"no server", map[string]string{"DATABASE_URL": "postgres://user:hunter2@127.0.0.1:1/db"}, nil, "cannot open the database"},
 		{"bad address", nil, []string{"--listen", "nowhere:0"}, "cannot listen on nowhere:0"},
 		{"bad address for the operator", nil, []string{"--admin-listen", "nowhere:0"}, "--admin-listen: cannot listen on nowhere:0"},
+		{"no certificate", nil, []string{"--tls-cert=", "--tls-key="}, "--tls-cert: it must name a file"},
 		{"no trusted documents", nil, []string{"--trusted-documents="}, "--trusted-documents: it must name a file"},
 		{"no time", nil, []string{"--request-timeout", "0s"}, "--request-timeout is 0s"},
 		{"not a time", nil, []string{"--request-timeout", "soon"}, "--request-timeout"},

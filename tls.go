@@ -15,8 +15,8 @@ import (
 
 // tlsSettings name the server's certificate.
 type tlsSettings struct {
-	Certificate string `name:"tls-cert" env:"ROSTER_TLS_CERT" placeholder:"FILE" help:"Serve over TLS with the certificate chain of this PEM file. It is read again when it changes."`
-	Key         string `name:"tls-key" env:"ROSTER_TLS_KEY" placeholder:"FILE" help:"PEM file with the private key of the certificate."`
+	Certificate file `name:"tls-cert" env:"ROSTER_TLS_CERT" placeholder:"FILE" help:"Serve over TLS with the certificate chain of this PEM file. It is read again when it changes."`
+	Key         file `name:"tls-key" env:"ROSTER_TLS_KEY" placeholder:"FILE" help:"PEM file with the private key of the certificate."`
 }
 
 // certificate is a certificate in two files that somebody else renews. They are
@@ -71,8 +71,8 @@ func (c *certificate) current(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 // reload reads the files, and loads them if they are not what was loaded before. Their
 // times and sizes do not tell: a renewed certificate can have those of the old one.
 func (c *certificate) reload() error {
-	chain, err1 := os.ReadFile(c.Certificate)
-	key, err2 := os.ReadFile(c.Key)
+	chain, err1 := os.ReadFile(string(c.Certificate))
+	key, err2 := os.ReadFile(string(c.Key))
 	if err := cmp.Or(err1, err2); err != nil {
 		return err
 	}

@@ -37,14 +37,14 @@ func writeCertificate(t testing.TB, settings tlsSettings, serial int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path, block := range map[string]*pem.Block{
+	for path, block := range map[file]*pem.Block{
 		settings.Certificate: {Type: "CERTIFICATE", Bytes: certificate},
 		settings.Key:         {Type: "PRIVATE KEY", Bytes: private},
 	} {
-		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+		if err := os.WriteFile(string(path), pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Chtimes(path, time.Time{}, time.Unix(serial, 0)); err != nil {
+		if err := os.Chtimes(string(path), time.Time{}, time.Unix(serial, 0)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -52,7 +52,7 @@ func writeCertificate(t testing.TB, settings tlsSettings, serial int64) {
 
 func tlsFiles(t testing.TB) tlsSettings {
 	folder := t.TempDir()
-	return tlsSettings{filepath.Join(folder, "cert.pem"), filepath.Join(folder, "key.pem")}
+	return tlsSettings{file(filepath.Join(folder, "cert.pem")), file(filepath.Join(folder, "key.pem"))}
 }
 
 // "roster serve" answers over HTTP/2 with TLS 1.2 or newer, and shows a new
@@ -62,7 +62,7 @@ func TestTLS(t *testing.T) {
 	writeCertificate(t, files, 1)
 	env := map[string]string{
 		"DATABASE_URL": "sqlite:" + filepath.Join(t.TempDir(), "r.db"), "ROSTER_JWT_SECRET": strings.Repeat("k", 32),
-		"ROSTER_JWT_ISSUER": "i", "ROSTER_JWT_AUDIENCE": "a", "ROSTER_TLS_CERT": files.Certificate, "ROSTER_TLS_KEY": files.Key,
+		"ROSTER_JWT_ISSUER": "i", "ROSTER_JWT_AUDIENCE": "a", "ROSTER_TLS_CERT": string(files.Certificate), "ROSTER_TLS_KEY": string(files.Key),
 	}
 	if _, _, err := command(t, env, "migrate"); err != nil {
 		t.Fatal(err)
@@ -128,7 +128,7 @@ func TestCertificateIsReloaded(t *testing.T) {
 	if n := shown(); n != 2 {
 		t.Errorf("certificate %d after a second", n)
 	}
-	if err := os.WriteFile(files.Key, []byte("half"), 0o600); err != nil {
+	if err := os.WriteFile(string(files.Key), []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	clock = clock.Add(time.Second)
@@ -137,8 +137,8 @@ func TestCertificateIsReloaded(t *testing.T) {
 	}
 	for serial := int64(3); serial < 5; serial++ { // the second has the times of the first
 		writeCertificate(t, files, serial)
-		for _, file := range []string{files.Certificate, files.Key} {
-			if err := os.Chtimes(file, clock, time.Unix(1_700_000_000, 0)); err != nil {
+		for _, path := range []file{files.Certificate, files.Key} {
+			if err := os.Chtimes(string(path), clock, time.Unix(1_700_000_000, 0)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -154,11 +154,13 @@ func TestMistakesInTLSSettings(t *testing.T) {
 	files := tlsFiles(t)
 	writeCertificate(t, files, 1)
 	for _, test := range []struct {
-		name, certificate, key, wants string
+		name             string
+		certificate, key file
+		wants            string
 	}{
 		{"no key", files.Certificate, "", "--tls-cert and --tls-key are needed both"},
 		{"no certificate", "", files.Key, "--tls-cert and --tls-key are needed both"},
-		{"no file", filepath.Join(t.TempDir(), "none.pem"), files.Key, "none.pem"},
+		{"no file", file(filepath.Join(t.TempDir(), "none.pem")), files.Key, "none.pem"},
 		{"exchanged", files.Key, files.Certificate, "--tls-cert, --tls-key: "},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -17,7 +17,7 @@ type tokenCommand struct {
 	secretSettings `embed:""`
 	Subject        string        `name:"sub" required:"" placeholder:"NAME" help:"Who the token is for."`
 	Customers      []string      `name:"customer" placeholder:"ID" help:"A customer that may be read: its UUID or number. Can be repeated."`
-	Authorities    []string      `name:"authority" placeholder:"NAME" help:"An authority such as ROLE_COMPANY_ADMIN. Can be repeated."`
+	Authorities    []string      `name:"authority" placeholder:"NAME" help:"An authority such as ROLE_COMPANY_ADMIN, or several with commas between them. Can be repeated."`
 	TTL            time.Duration `name:"ttl" default:"1h" placeholder:"TIME" help:"How long the token is good."`
 }
 

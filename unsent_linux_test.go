@@ -27,7 +27,7 @@ func TestUnsentAnswersAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	plain := strings.TrimPrefix(startServer(t, env), "http://")
-	env["ROSTER_TLS_CERT"], env["ROSTER_TLS_KEY"] = files.Certificate, files.Key
+	env["ROSTER_TLS_CERT"], env["ROSTER_TLS_KEY"] = string(files.Certificate), string(files.Key)
 	secure := strings.TrimPrefix(startServer(t, env), "http://")
 	for address, secured := range map[string]bool{plain: false, secure: true} {
 		connection, err := net.Dial("tcp", address)

@@ -179,7 +179,7 @@ func (p *demoPeople) row(i int64) importRow {
 		key: strconv.FormatInt(number, 10), number: number, customerNumber: p.customer.Number,
 		subrole:     optional[models.Subrole]{given: true},
 		authorities: p.authorities(),
-		apply: func(u *models.User) {
+		apply: func(u *models.User, _ bool) {
 			user.ID, user.Number, user.CustomerID = u.ID, u.Number, u.CustomerID
 			*u = user
 		},

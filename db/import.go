@@ -183,7 +183,7 @@ type importRow struct {
 	customerName   *string
 
 	// apply sets what the source carries in a user who is new or read from the database.
-	apply func(*models.User)
+	apply func(u *models.User, isNew bool)
 	// subrole has no customer yet. Its nil means that the user has none.
 	subrole optional[models.Subrole]
 	// authorities replace the user's, unless they are nil.

@@ -106,7 +106,7 @@ func (im *importer) accept(b *batch, row *importRow) error {
 	if err := im.checkAuthorities(b, row); err != nil {
 		return err
 	}
-	row.apply(user)
+	row.apply(user, stored == nil)
 	if row.subrole.given {
 		user.SubroleID = nil
 		if subrole != nil {

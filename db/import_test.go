@@ -208,6 +208,23 @@ func TestImportUpdates(t *testing.T) {
 	})
 }
 
+// A date that systems write for none at all is a date of creation as any other: it does
+// not make a user a new one.
+func TestImportOfTheEarliestDateTwice(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		earliest := documentOf(testiniumRecord(1, recordFields{"createdDate": time.Time{}.UnixMilli()}))
+		mustImport(t, d, db.SourceTestinium, earliest, db.ImportOptions{})
+		user := importedUsers(t, d, importedCustomer(t, d, 3393).ID)[0]
+		mustImport(t, d, db.SourceWorth, documentOf(worthRecord(1, recordFields{
+			"id": string(user.ID), "created_at": "0001-01-01T00:00:00Z", "updated_at": "2024-05-05T00:00:00Z",
+		})), db.ImportOptions{Customer: "3393"})
+		got := mustImport(t, d, db.SourceTestinium, earliest, db.ImportOptions{})
+		if user = importedUsers(t, d, user.CustomerID)[0]; !user.UpdatedAt.Equal(time.Date(2024, 5, 5, 0, 0, 0, 0, time.UTC)) {
+			t.Errorf("the user was updated at %s, says %+v", user.UpdatedAt, got)
+		}
+	})
+}
+
 // The clean name of an authority may be null or absent, and everybody has the same
 // authorities: a row without it must not take it from other customers.
 func TestImportOfCleanNames(t *testing.T) {

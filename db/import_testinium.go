@@ -38,10 +38,10 @@ func testiniumRow(r *record) importRow {
 		authorities:    testiniumAuthorities(r),
 		accessToken:    maybe(r, "accessToken", r.asText),
 		vcsPassword:    maybe(r, "vcsPassword", r.asText),
-		apply: func(u *models.User) {
+		apply: func(u *models.User, isNew bool) {
 			u.FirstName, u.LastName, u.Email = firstName, lastName, email
 			u.AccountNonExpired, u.AccountNonLocked, u.CredentialsNonExpired = nonExpired, nonLocked, credentialNonExpired
-			if isNew := u.CreatedAt.IsZero(); isNew {
+			if isNew {
 				u.UpdatedAt = createdAt
 			}
 			u.CreatedAt = createdAt

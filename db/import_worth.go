@@ -29,7 +29,7 @@ func worthRow(r *record) importRow {
 	return importRow{
 		key: string(id),
 		id:  id,
-		apply: func(u *models.User) {
+		apply: func(u *models.User, _ bool) {
 			u.FirstName, u.LastName, u.Email = firstName, lastName, email
 			u.IsEmailVerified, u.IsFirstLogin, u.Status = verified, firstLogin, status
 			u.CreatedAt, u.UpdatedAt = createdAt, updatedAt

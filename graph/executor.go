@@ -248,7 +248,7 @@ func (x *Executor) classify(operation *graphql.OperationContext, list gqlerror.L
 			}
 		case operation.Doc != nil:
 			code = models.CodeBadUserInput
-			err.Message = strings.TrimPrefix(err.Path.String(), "variable.") + ": " + withoutKinds(err.Message)
+			err.Message = strings.TrimPrefix(err.Path.String(), "variable.") + ": " + withoutKinds(err.Message, typeOf(operation, err.Path))
 			err.Path = nil
 		}
 		if !x.settings.Introspection && code != models.CodeOperationResolution && code != models.CodeParseFailed {
@@ -268,15 +268,27 @@ var (
 	wrong   = regexp.MustCompile(`^cannot use \w+ as (\w+)$`)
 )
 
-// withoutKinds says what is wrong with a variable without words of Go.
-func withoutKinds(message string) string {
+// typeOf gives the type that the document declares for the variable of which gqlparser
+// speaks.
+func typeOf(operation *graphql.OperationContext, path ast.Path) string {
+	if len(path) > 1 {
+		name, _ := path[1].(ast.PathName)
+		if variable := operation.Operation.VariableDefinitions.ForName(string(name)); variable != nil {
+			return " " + variable.Type.String()
+		}
+	}
+	return ""
+}
+
+// withoutKinds says what is wrong with a variable of a type without words of Go.
+func withoutKinds(message, ofType string) string {
 	if named := wrong.FindStringSubmatch(message); named != nil {
 		return "the value is not of type " + named[1]
 	}
 	if telling.MatchString(message) {
 		return kind.ReplaceAllString(message, "")
 	}
-	return "the value is not of the variable's type"
+	return "the value does not fit the variable's type" + ofType
 }
 
 // introspects reports whether the schema itself is asked for. Fragments that were

@@ -783,7 +783,7 @@ type Viewer {
   customers: [Customer!]!
   "The names of the authorities in the token, in its order."
   authorities: [String!]!
-  "When the token stops being accepted."
+  "The end of the token as its ` + "`" + `exp` + "`" + ` says. For clocks that differ it is accepted for 30 seconds more."
   expiresAt: DateTime!
 }
 
@@ -1001,7 +1001,7 @@ enum UserOrderField {
   EMAIL
   "The last name, then the first name."
   NAME
-  "The username. Users without one come before all others when ascending."
+  "The username. Users without one, or with an empty one, come before all others when ascending."
   USERNAME
   "The status by its name: ` + "`" + `ACTIVE` + "`" + `, ` + "`" + `INACTIVE` + "`" + `, ` + "`" + `INVITED` + "`" + `."
   STATUS

@@ -75,8 +75,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, contentType, status, err)
 		return
 	}
+	cost := r.Header.Values(costHeader)
+	if cost != nil && !slices.Equal(cost, []string{"1"}) {
+		h.refuse(w, r, contentType, http.StatusBadRequest, models.Errorf(models.CodeBadRequest, "The header %s must be 1, once, or be left out.", costHeader))
+		return
+	}
 	response := h.executor.Execute(r.Context(), request)
-	if r.Header.Get(costHeader) != "" {
+	if cost != nil {
 		response.Extensions = map[string]any{"cost": map[string]int{"cost": response.Cost, "limit": h.executor.settings.Limits.Cost}}
 	}
 	failed, status := failure(response)

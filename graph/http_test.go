@@ -138,9 +138,9 @@ func TestHTTP(t *testing.T) {
 		{"an empty object below __schema", "POST", "", `{"query":"{__schema{types{fields(includeDeprecated:{}){name}}}}"}`, nil, 200, plain, "GRAPHQL_VALIDATION_FAILED"},
 		{"an empty object for a Long, an ID and an enum", "POST", "", `{"query":"{customerByNumber(number:{}){user(id:{}){id} users(orderBy:{field:{}}){totalCount}}}"}`, nil, 200, plain, "GRAPHQL_VALIDATION_FAILED"},
 		{"an empty input object", "POST", "", `{"query":"{customerByNumber(number:1){users(page:{},filter:{status:{}}){totalCount}}}"}`, nil, 200, plain, `"totalCount":3`},
-		{"a number of many digits", "POST", "", `{"query":"{customerByNumber(number:99999999999999999999999){id}}"}`, nil, 200, plain, "number: the value cannot be read"},
+		{"a number of many digits", "POST", "", `{"query":"{customerByNumber(number:99999999999999999999999){id}}"}`, nil, 200, plain, "number: a number is out of range: whole numbers from -9223372036854775808 to 9223372036854775807 are allowed"},
 		{"a default of many digits", "POST", "", `{"query":"query($n:Long=99999999999999999999999){customerByNumber(number:$n){id}}"}`, nil, 200, plain, "BAD_USER_INPUT"},
-		{"a number with a point", "POST", "", `{"query":"query($n:Int){customers(first:$n){totalCount}}","variables":{"n":5.0}}`, nil, 200, plain, "BAD_USER_INPUT"},
+		{"a number with a point", "POST", "", `{"query":"query($n:Int){customers(first:$n){totalCount}}","variables":{"n":5.0}}`, nil, 200, plain, "n: the value does not fit the variable's type Int"},
 		{"defer", "POST", "", `{"query":"{viewer{...@defer{subject}}}"}`, nil, 200, plain, "GRAPHQL_VALIDATION_FAILED"},
 		{"get without a query", "GET", "?variables=%7B%7D", "", nil, 400, plain, "query is missing"},
 		{"get with more than variables", "GET", get + "&variables={}}", "", nil, 400, plain, "variables must be a JSON object and nothing else"},
@@ -293,6 +293,11 @@ func TestCostIsReportedWhenAskedFor(t *testing.T) {
 	}
 	if diff := cmp.Diff(struct{ Cost, Limit int }{32, 10_000}, answer.Extensions.Cost); diff != "" {
 		t.Errorf("(-want +got):\n%s\n%s", diff, got)
+	}
+	for _, value := range []string{"", "0", "true"} {
+		if _, got := send(t, "POST", target, body, "X-Roster-Cost", value); !strings.Contains(got, "The header X-Roster-Cost must be 1") {
+			t.Errorf("%q: %s", value, got)
+		}
 	}
 	if _, got := send(t, "POST", target, body); strings.Contains(got, "extensions") {
 		t.Errorf("nobody asked: %s", got)

@@ -1,6 +1,8 @@
 package graph
 
 import (
+	"math"
+
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 	"github.com/vektah/gqlparser/v2/validator/core"
@@ -62,7 +64,7 @@ func checkValues(set ast.SelectionSet, variables map[string]any, seen map[string
 		case *ast.Field:
 			for _, argument := range selection.Arguments {
 				if _, err := argument.Value.Value(variables); err != nil {
-					return models.Errorf(models.CodeBadUserInput, "%s: the value cannot be read", argument.Name)
+					return models.Errorf(models.CodeBadUserInput, "%s: a number is out of range: whole numbers from %d to %d are allowed", argument.Name, math.MinInt64, math.MaxInt64)
 				}
 			}
 			directives, children = selection.Directives, selection.SelectionSet

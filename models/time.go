@@ -17,9 +17,10 @@ const ExampleTime = "2024-02-12T14:16:49.053Z"
 // exactly) and lie in the years 1 to 9999. Anything else is CodeBadUserInput.
 func ParseTime(s string) (time.Time, error) {
 	t, err := time.Parse(time.RFC3339, s)
-	// time.Parse is more lenient than the RFC: it takes hours of one digit and a
-	// comma before the fraction.
-	if err != nil || len(s) < len("2006-01-02T15:04:05Z") || s[10] != 'T' || s[13] != ':' || strings.Contains(s, ",") {
+	// time.Parse is more lenient than the RFC: it takes hours of one digit, a comma
+	// before the fraction and zones of 24 hours or 60 minutes.
+	if err != nil || len(s) < len("2006-01-02T15:04:05Z") || s[10] != 'T' || s[13] != ':' || strings.Contains(s, ",") ||
+		!strings.HasSuffix(s, "Z") && (s[len(s)-5:len(s)-3] > "23" || s[len(s)-2:] > "59") {
 		return time.Time{}, Errorf(CodeBadUserInput, "%s is not a time: RFC 3339 with a zone is expected, such as %s", Quote(s), ExampleTime)
 	}
 	t = t.UTC()
