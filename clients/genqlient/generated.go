@@ -650,7 +650,7 @@ const (
 	UserOrderFieldEmail UserOrderField = "EMAIL"
 	// The last name, then the first name.
 	UserOrderFieldName UserOrderField = "NAME"
-	// The username. Users without one come before all others when ascending.
+	// The username. Users without one, or with an empty one, come before all others when ascending.
 	UserOrderFieldUsername UserOrderField = "USERNAME"
 	// The status by its name: `ACTIVE`, `INACTIVE`, `INVITED`.
 	UserOrderFieldStatus UserOrderField = "STATUS"
