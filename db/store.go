@@ -177,6 +177,30 @@ func (db *DB) SubrolesByID(ctx context.Context, scope models.Scope, subroleIDs [
 	return byID(ctx, db, scope, subroleIDs, selectSubroles, "s.id", "s.customer_id", subroleFields, func(s *models.Subrole) models.ID { return s.ID })
 }
 
+// SubrolesByUser gives the subrole of each of these users. A user without one has no
+// entry.
+func (db *DB) SubrolesByUser(ctx context.Context, scope models.Scope, userIDs []models.ID) (map[models.ID]*models.Subrole, error) {
+	if len(userIDs) == 0 || scope.Empty() {
+		return nil, nil
+	}
+	type held struct {
+		userID models.ID
+		models.Subrole
+	}
+	found, err := find(ctx, db, scope,
+		"SELECT u.id, s.id, s.customer_id, s.code, s.display_name, s.label, s.description FROM users AS u JOIN subroles AS s ON s.id = u.subrole_id",
+		all(where("u.id IN (?)", listOf(userIDs)), scoped(scope, "u.customer_id")), "",
+		func(h *held) []any { return append([]any{&h.userID}, subroleFields(&h.Subrole)...) })
+	if err != nil {
+		return nil, err
+	}
+	byUser := make(map[models.ID]*models.Subrole, len(found))
+	for _, h := range found {
+		byUser[h.userID] = &h.Subrole
+	}
+	return byUser, nil
+}
+
 // Authorities gives all authorities there are, sorted by their id. They are the
 // same for all customers and belong to none, so any caller may read them.
 func (db *DB) Authorities(ctx context.Context) ([]*models.Authority, error) {

@@ -232,6 +232,17 @@ func TestScopes(t *testing.T) {
 					got, err := store.SubrolesByID(ctx, test.scope, append(allSubroles, unknownID))
 					return want, got, err
 				})
+				ask("SubrolesByUser", func() (any, any, error) {
+					subroles := withoutKeys(data.Subroles)
+					want := map[models.ID]*models.Subrole{}
+					for _, user := range data.Users {
+						if sees(user.CustomerID) && user.SubroleID != nil {
+							want[user.ID] = subroles[slices.IndexFunc(subroles, func(s *models.Subrole) bool { return s.ID == *user.SubroleID })]
+						}
+					}
+					got, err := store.SubrolesByUser(ctx, test.scope, allUsers)
+					return want, got, err
+				})
 				ask("AuthoritiesByUser", func() (any, any, error) {
 					want := map[models.ID][]*models.Authority{}
 					for _, user := range data.Users {
@@ -292,6 +303,10 @@ func TestStatements(t *testing.T) {
 			},
 			"SubrolesByID": func(ctx context.Context, n int) error {
 				_, err := store.SubrolesByID(ctx, everything, ids[:n])
+				return err
+			},
+			"SubrolesByUser": func(ctx context.Context, n int) error {
+				_, err := store.SubrolesByUser(ctx, everything, ids[:n])
 				return err
 			},
 			"AuthoritiesByUser": func(ctx context.Context, n int) error {

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -153,5 +154,71 @@ func TestCauseNamesJoinedErrors(t *testing.T) {
 		if got := graph.Cause(&models.Error{Code: models.CodeInternal, Message: "hush-hush", Err: err}); got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
+	}
+}
+
+// changingStore has something change between the statement that reads users and those
+// that read what belongs to them.
+type changingStore struct {
+	graph.Store
+	change func()
+}
+
+// UsersByID gives users as they were before the change.
+func (s changingStore) UsersByID(ctx context.Context, scope models.Scope, ids []models.ID) (map[models.ID]*models.User, error) {
+	users, err := s.Store.UsersByID(ctx, scope, ids)
+	s.change()
+	return users, err
+}
+
+// CustomerAndUsers gives users as they were before the change.
+func (s changingStore) CustomerAndUsers(ctx context.Context, scope models.Scope, query models.UserQuery) (*models.Customer, *models.UserPage, error) {
+	customer, page, err := s.Store.CustomerAndUsers(ctx, scope, query)
+	s.change()
+	return customer, page, err
+}
+
+// A user who has a subrole at every moment is never shown without one, and one that is
+// deleted with its customer meanwhile is no failure of the server.
+func TestChangesWhileAQueryRuns(t *testing.T) {
+	const (
+		ayse    = "00000000-0000-4000-8000-000000000001"
+		subrole = "subrole { code }"
+	)
+	list := `{ customer(id: "` + string(acme) + `") { users(filter: { id: { eq: "` + ayse + `" } }) { nodes { ` + subrole + ` } } } }`
+	moved := []string{
+		`INSERT INTO subroles (id, customer_id, code, display_name, label, description, code_key)
+			SELECT '00000000-0000-4000-8000-0000000000c9', customer_id, 'new', '', '', '', 'new' FROM subroles WHERE customer_id = '` + string(acme) + `'`,
+		`UPDATE users SET subrole_id = '00000000-0000-4000-8000-0000000000c9' WHERE id = '` + ayse + `'`,
+		`DELETE FROM subroles WHERE customer_id = '` + string(acme) + `' AND code = 'cro'`,
+	}
+	deleted := []string{"DELETE FROM user_authorities", "DELETE FROM users", "DELETE FROM subroles", "DELETE FROM customers"}
+	for _, test := range []struct {
+		name, query string
+		changes     []string
+		wants       string
+	}{
+		{"a subrole in a list", list, moved, `"code": "new"`},
+		{"a subrole of a node", `{ node(id: "` + ayse + `") { ... on User { ` + subrole + ` } } }`, moved, `"code": "new"`},
+		{"a subrole of a user", `{ customer(id: "` + string(acme) + `") { user(id: "` + ayse + `") { ` + subrole + ` } } }`, moved, `"code": "new"`},
+		{"the customer of a node", `{ node(id: "` + ayse + `") { ... on User { customer { name } } } }`, deleted, `"NOT_FOUND"`},
+		{"the customer of a user", `{ customer(id: "` + string(acme) + `") { user(id: "` + ayse + `") { customer { name } } } }`, deleted, `"name": "Acme"`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			database := dbtest.Open(t, db.SQLite)
+			dbtest.Fill(t, database, fixture())
+			writer := dbtest.Connect(t, database)
+			change := sync.OnceFunc(func() {
+				for _, statement := range test.changes {
+					if _, err := writer.ExecContext(t.Context(), statement); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+			got := answer(t, newExecutor(changingStore{database, change}).Execute(as(t, "admin"), graph.Request{Query: test.query}))
+			if !strings.Contains(got, test.wants) || strings.Contains(got, "INTERNAL_SERVER_ERROR") {
+				t.Error(got)
+			}
+		})
 	}
 }

@@ -25,6 +25,7 @@ type Store interface {
 
 	Subroles(ctx context.Context, scope models.Scope, customer models.ID) ([]*models.Subrole, error)
 	SubrolesByID(ctx context.Context, scope models.Scope, ids []models.ID) (map[models.ID]*models.Subrole, error)
+	SubrolesByUser(ctx context.Context, scope models.Scope, users []models.ID) (map[models.ID]*models.Subrole, error)
 	Authorities(ctx context.Context) ([]*models.Authority, error)
 	AuthoritiesByUser(ctx context.Context, scope models.Scope, users []models.ID) (map[models.ID][]*models.Authority, error)
 }
@@ -107,17 +108,23 @@ func (r *Resolver) userOf(ctx context.Context, customer *models.Customer, id mod
 	if err != nil || found[id] == nil || found[id].CustomerID != customer.ID {
 		return nil, err
 	}
+	found[id].Owner = customer
 	return found[id], nil
 }
 
-// customersOf gives the customer of each user, in the order of users.
+// customersOf gives the customer of each user, in the order of users. One that is gone
+// was deleted with its users after they were read.
 func (r *Resolver) customersOf(ctx context.Context, users []*models.User) ([]*models.Customer, error) {
 	if owner := ownerOf(users); owner != nil {
 		return slices.Repeat([]*models.Customer{owner}, len(users)), nil
 	}
 	customerID := func(u *models.User) *models.ID { return &u.CustomerID }
 	found, err := r.store.CustomersByID(ctx, scope(ctx), distinct(users, customerID))
-	return align(users, found, customerID), err
+	customers := align(users, found, customerID)
+	if err == nil && slices.Contains(customers, nil) {
+		err = models.Errorf(models.CodeNotFound, "The user and its customer were deleted while this was answered.")
+	}
+	return customers, err
 }
 
 // subrolesOf gives the subrole of each user, nil for none, in the order of users.
@@ -128,13 +135,20 @@ func (r *Resolver) subrolesOf(ctx context.Context, users []*models.User) ([]*mod
 		if err != nil {
 			return nil, err
 		}
-		// A subrole that came after the customer was read is looked up below.
+		// A subrole that came after the customer was read is looked up below, by the
+		// users: those that they had may be gone when they have another.
 		if !slices.ContainsFunc(users, func(u *models.User) bool { return u.SubroleID != nil && known[*u.SubroleID] == nil }) {
 			return align(users, known, subroleID), nil
 		}
 	}
-	found, err := r.store.SubrolesByID(ctx, scope(ctx), distinct(users, subroleID))
-	return align(users, found, subroleID), err
+	userID := func(u *models.User) *models.ID {
+		if u.SubroleID == nil {
+			return nil
+		}
+		return &u.ID
+	}
+	found, err := r.store.SubrolesByUser(ctx, scope(ctx), distinct(users, userID))
+	return align(users, found, userID), err
 }
 
 // authoritiesOf gives the authorities of each user, in the order of users.
