@@ -104,7 +104,7 @@ func TestDatabaseFaults(t *testing.T) {
 			trial.round("")
 			t.Log(trial.tally())
 		})
-		if n := openConnections(t, databaseURL); n > 16 {
+		if n := openConnections(t, databaseURL); n > 16+1 { // one is for /readyz
 			t.Errorf("the server has %d connections", n)
 		}
 	})
@@ -143,6 +143,9 @@ func TestDatabaseConnections(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if status, text := trial.get("/readyz"); status != http.StatusOK {
+		t.Errorf("/readyz while all connections are in use: %d %s", status, text)
+	}
 	unlock()
 	for _, code := range <-answered {
 		if code != "" {
@@ -150,8 +153,8 @@ func TestDatabaseConnections(t *testing.T) {
 		}
 	}
 	trial.round("")
-	if n := openConnections(t, databaseURL) - before; n != 1 {
-		t.Errorf("the server has %d connections, of 1 that it may have", n)
+	if n := openConnections(t, databaseURL) - before; n != 1+1 {
+		t.Errorf("the server has %d connections, of 1 that it may have and 1 for /readyz", n)
 	}
 }
 

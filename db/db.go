@@ -59,6 +59,10 @@ type DB struct {
 	// at a time, so there the writing pool has a single connection; write is nil
 	// in a database that was opened read-only.
 	read, write *bun.DB
+	// schema is for looking at the schema while the server runs. On PostgreSQL it has a
+	// connection of its own, as a pool that has none left is no database that is away;
+	// on SQLite it is read.
+	schema *bun.DB
 	// runner runs the statements of the resolvers, on SQLite with a third pool, its
 	// own; bun runs all others.
 	runner   runner
@@ -134,6 +138,7 @@ func ping(ctx context.Context, pool *bun.DB) error {
 func (db *DB) AddQueryHook(hook bun.QueryHook) {
 	db.hooks = append(db.hooks, hook)
 	db.read = db.read.WithQueryHook(hook)
+	db.schema = db.schema.WithQueryHook(hook)
 	if db.write != nil {
 		db.write = db.write.WithQueryHook(hook)
 	}
@@ -148,6 +153,9 @@ func (db *DB) closePools() error {
 	errs := []error{db.read.Close()}
 	if runner, ok := db.runner.(*sqliteRunner); ok {
 		errs = append(errs, runner.pool.Close())
+	}
+	if db.schema.DB != db.read.DB {
+		errs = append(errs, db.schema.Close())
 	}
 	if db.write != nil && db.write.DB != db.read.DB {
 		errs = append(errs, db.write.Close())

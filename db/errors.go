@@ -38,15 +38,19 @@ func classify(err error) (models.Code, string) {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return models.CodeTimeout, timeoutMessage
 	}
+	// A database that refuses the login, as it does while it is moved or restored, is
+	// away, whatever it gives as the reason.
+	if _, connecting := errors.AsType[*pgconn.ConnectError](err); connecting {
+		return models.CodeUnavailable, unavailableMessage
+	}
 	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return classifySQLState(pgErr.Code)
 	}
 	if sqliteErr, ok := errors.AsType[*sqlite.Error](err); ok {
 		return classifySQLite(sqliteErr.Code())
 	}
-	_, connecting := errors.AsType[*pgconn.ConnectError](err)
 	_, network := errors.AsType[net.Error](err)
-	if connecting || network || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
+	if network || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
 		return models.CodeUnavailable, unavailableMessage
 	}
 	return models.CodeInternal, models.InternalMessage

@@ -110,7 +110,7 @@ func (db *DB) migrationConnection() (conn *bun.DB, begin []string, err error) {
 			return nil, nil, errors.New("the database was opened read-only")
 		}
 		// The writing pool has one connection already; a second one would wait for it.
-		pool, err := sql.Open("sqlite", sqliteDSN(sqlitePath(db.url), false, "journal_mode(WAL)"))
+		pool, err := sql.Open("sqlite", sqliteDSN(sqlitePath(db.url), false, busyTimeout, "journal_mode(WAL)"))
 		if err != nil {
 			return nil, nil, err
 		}
@@ -184,7 +184,7 @@ func (db *DB) CheckSchema(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	migrator := migrate.NewMigrator(db.read, migrations)
+	migrator := migrate.NewMigrator(db.schema, migrations)
 	applied, err := db.appliedMigrations(ctx, migrator)
 	if err != nil {
 		return err
@@ -231,7 +231,7 @@ func (db *DB) appliedMigrations(ctx context.Context, migrator *migrate.Migrator)
 		query = "SELECT count(*) FROM pg_class WHERE oid = to_regclass('bun_migrations')"
 	}
 	var tables int
-	if err := db.read.QueryRowContext(ctx, query).Scan(&tables); err != nil {
+	if err := db.schema.QueryRowContext(ctx, query).Scan(&tables); err != nil {
 		return nil, translate(err)
 	}
 	if tables == 0 {

@@ -9,9 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -31,7 +33,9 @@ func openPostgres(databaseURL string, options Options) (*DB, error) {
 	}
 	runner := newPostgresRunner(config, options)
 	bunDB := bun.NewDB(runner.pool, pgdialect.New())
-	return &DB{engine: Postgres, read: bunDB, write: bunDB, runner: runner, connections: options.MaxConnections}, nil
+	options.MaxConnections = 1
+	schema := bun.NewDB(newPostgresRunner(config, options).pool, pgdialect.New())
+	return &DB{engine: Postgres, read: bunDB, write: bunDB, schema: schema, runner: runner, connections: runner.maxConnections}, nil
 }
 
 // newPostgresRunner makes a runner with a pool of its own.
@@ -43,7 +47,8 @@ func newPostgresRunner(config *pgx.ConnConfig, options Options) *postgresRunner 
 	// back to a database that moved.
 	pool.SetConnMaxLifetime(time.Hour)
 	return &postgresRunner{
-		pool, options.MaxConnections, config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement, options.RowLevelSecurity,
+		pool: pool, maxConnections: options.MaxConnections,
+		prepares: config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement, guarded: options.RowLevelSecurity,
 	}
 }
 
@@ -117,7 +122,14 @@ func postgresConfig(databaseURL string, options Options) (*pgx.ConnConfig, error
 	if err != nil {
 		return nil, fmt.Errorf("the database URL is wrong: %w", err)
 	}
-	config.ConnectTimeout = 5 * time.Second
+	if config.ConnectTimeout == 0 { // neither the URL nor the environment says
+		config.ConnectTimeout = 5 * time.Second
+		// One of several that hangs must leave time for the others, as they are tried in
+		// turn for each connection, and requests and probes wait for seconds only.
+		if hosts := hostsOf(config); hosts > 1 {
+			config.ConnectTimeout = time.Second / time.Duration(hosts-1)
+		}
+	}
 	config.RuntimeParams["timezone"] = "UTC"
 	// bun writes text as SQL literals and escapes quotes only. With this setting
 	// off, which a database can have by default, a backslash would end a literal.
@@ -141,6 +153,15 @@ func postgresConfig(databaseURL string, options Options) (*pgx.ConnConfig, error
 		config.RuntimeParams["statement_timeout"] = strconv.FormatInt(options.StatementTimeout.Milliseconds(), 10)
 	}
 	return config, nil
+}
+
+// hostsOf tells how many servers a URL names.
+func hostsOf(config *pgx.ConnConfig) int {
+	hosts := map[string]bool{net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port))): true}
+	for _, other := range config.Fallbacks { // with and without TLS
+		hosts[net.JoinHostPort(other.Host, strconv.Itoa(int(other.Port)))] = true
+	}
+	return len(hosts)
 }
 
 // What each connection keeps prepared at most: callers decide how many kinds of filters
@@ -194,6 +215,8 @@ type postgresRunner struct {
 	prepares bool
 	// guarded has the scope of each statement told to the policies of the database.
 	guarded bool
+	// doing is set while the pool does with fewer connections than it may have.
+	doing atomic.Bool
 }
 
 // run sends the statements in one batch, which is one round trip and one
@@ -204,10 +227,36 @@ func (r *postgresRunner) run(ctx context.Context, statements []*statement) error
 	// last try gets a new one.
 	for try := 0; ; try++ {
 		err := r.try(ctx, statements)
+		if try < r.maxConnections && r.doWithWhatThereIs(err) {
+			continue
+		}
 		if _, dead := errors.AsType[deadConnectionError](err); !dead || try >= r.maxConnections {
 			return err
 		}
 	}
+}
+
+// doWithWhatThereIs has the pool do with the connections that it has, for a second, when
+// PostgreSQL or the role has none left. It reports whether there are any: then who waits
+// has its turn on those.
+func (r *postgresRunner) doWithWhatThereIs(err error) bool {
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok || refused.Code != "53300" { // too_many_connections
+		return false
+	}
+	open := r.pool.Stats().OpenConnections
+	if open == 0 {
+		return false
+	}
+	r.pool.SetMaxOpenConns(open)
+	if r.doing.CompareAndSwap(false, true) {
+		time.AfterFunc(time.Second, func() {
+			r.doing.Store(false)
+			r.pool.SetMaxOpenConns(r.maxConnections)
+			r.pool.SetMaxIdleConns(r.maxConnections)
+		})
+	}
+	return true
 }
 
 func (r *postgresRunner) try(ctx context.Context, statements []*statement) error {

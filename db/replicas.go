@@ -92,13 +92,13 @@ func (db *DB) openReplicas(ctx context.Context, options Options) error {
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
 	}
-	config, err := postgresConfig(db.url, Options{})
+	watched, err := newProbe(db.url)
 	if err != nil {
 		return err
 	}
 	r := &replicas{
 		primary: db.runner.(*postgresRunner), maxLag: options.MaxReplicaLag, log: options.Log,
-		watched: &probe{config: config}, stopped: make(chan struct{}),
+		watched: watched, stopped: make(chan struct{}),
 	}
 	for i, replicaURL := range options.Replicas {
 		if err := r.add(replicaURL, options); err != nil {
@@ -124,12 +124,12 @@ func (r *replicas) add(replicaURL string, options Options) error {
 	if slices.ContainsFunc(r.all, func(other *replica) bool { return other.name == name }) {
 		return fmt.Errorf("%s is named twice", name)
 	}
-	probed, err := postgresConfig(replicaURL, Options{})
+	probe, err := newProbe(replicaURL)
 	if err != nil {
 		return err
 	}
 	r.all = append(r.all, &replica{
-		name: name, probe: &probe{config: probed}, reported: notYet,
+		name: name, probe: probe, reported: notYet,
 		runner: newPostgresRunner(config, options),
 	})
 	return nil
@@ -413,6 +413,16 @@ const askServer = `SELECT pg_is_in_recovery(), (coalesce(CASE WHEN pg_is_in_reco
 type probe struct {
 	config *pgx.ConnConfig
 	conn   *pgx.Conn
+}
+
+// newProbe makes one for the server that the URL names. Of several it has time to try all.
+func newProbe(databaseURL string) (*probe, error) {
+	config, err := postgresConfig(databaseURL, Options{})
+	if err != nil {
+		return nil, err
+	}
+	config.ConnectTimeout = min(config.ConnectTimeout, checkTimeout/time.Duration(hostsOf(config)))
+	return &probe{config: config}, nil
 }
 
 // ask asks the server. A connection that died since the last time, as it does when

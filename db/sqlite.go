@@ -45,7 +45,7 @@ func openSQLite(ctx context.Context, path string, options Options) (*DB, error) 
 	db := &DB{engine: SQLite}
 	if !options.ReadOnly {
 		// The writer comes first: it makes the file and turns on the write-ahead log.
-		write, err := sql.Open("sqlite", sqliteDSN(path, options.Create, "journal_mode(WAL)")+"&_txlock=immediate")
+		write, err := sql.Open("sqlite", sqliteDSN(path, options.Create, busyTimeout, "journal_mode(WAL)")+"&_txlock=immediate")
 		if err != nil {
 			return nil, err
 		}
@@ -55,7 +55,7 @@ func openSQLite(ctx context.Context, path string, options Options) (*DB, error) 
 			return nil, errors.Join(fmt.Errorf("cannot open the database %s: %w", path, explain(err)), write.Close())
 		}
 	}
-	read, err := sql.Open("sqlite", sqliteDSN(path, false, "query_only(1)"))
+	read, err := sql.Open("sqlite", sqliteDSN(path, false, readersPatience, "query_only(1)"))
 	if err != nil {
 		return nil, err
 	}
@@ -63,6 +63,7 @@ func openSQLite(ctx context.Context, path string, options Options) (*DB, error) 
 	// current, and the plan of an import.
 	read.SetMaxOpenConns(2)
 	db.read = bun.NewDB(read, sqlitedialect.New())
+	db.schema = db.read
 	runner, err := newSQLiteRunner(path, options)
 	if err != nil {
 		return nil, errors.Join(err, db.closePools())
@@ -96,9 +97,10 @@ func explain(err error) error {
 	return err
 }
 
-// sqliteDSN names the file and the pragmas that every connection starts with.
+// sqliteDSN names the file, how long a statement waits for a lock that another holds, and
+// the pragmas that every connection starts with.
 // Pragmas set by a statement would reach one connection of the pool only.
-func sqliteDSN(path string, create bool, pragmas ...string) string {
+func sqliteDSN(path string, create bool, patience time.Duration, pragmas ...string) string {
 	mode := "rw"
 	if create {
 		mode = "rwc"
@@ -106,13 +108,17 @@ func sqliteDSN(path string, create bool, pragmas ...string) string {
 	// busy_timeout is first: the pragmas after it may have to wait for a lock.
 	query := url.Values{
 		"mode":    {mode},
-		"_pragma": append([]string{fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), "foreign_keys(1)", "synchronous(NORMAL)"}, pragmas...),
+		"_pragma": append([]string{fmt.Sprintf("busy_timeout(%d)", patience.Milliseconds()), "foreign_keys(1)", "synchronous(NORMAL)"}, pragmas...),
 	}
 	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + query.Encode()
 }
 
-// busyTimeout is how long a statement waits for a lock that another holds.
-const busyTimeout = 5 * time.Second
+// How long a statement waits for a lock that another holds. Readers wait only where the
+// write-ahead log is off, or being recovered, and a request has no longer time.
+const (
+	busyTimeout     = 5 * time.Second
+	readersPatience = time.Second
+)
 
 // patiently waits for a lock that SQLite itself does not wait for. Of two that
 // turn on the write-ahead log of a new file at once it refuses one, as each waits

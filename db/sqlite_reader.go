@@ -30,7 +30,7 @@ type sqliteRunner struct{ pool *sql.DB }
 const mappedBytes = 1<<31 - 1<<16
 
 func newSQLiteRunner(path string, options Options) (*sqliteRunner, error) {
-	connector, err := sqlite.NewConnector(sqliteDSN(path, false, "query_only(1)", "cache_size(-8192)", fmt.Sprintf("mmap_size(%d)", mappedBytes)))
+	connector, err := sqlite.NewConnector(sqliteDSN(path, false, readersPatience, "query_only(1)", "cache_size(-8192)", fmt.Sprintf("mmap_size(%d)", mappedBytes)))
 	if err != nil {
 		return nil, err
 	}
