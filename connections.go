@@ -17,8 +17,8 @@ import (
 // those that nobody uses. Room for one more is made by closing the one that has
 // been without a request for longest, as HTTP allows at any time; so whoever
 // opens many keeps nobody out. When each has a request, the one goes that has had
-// it for longest without showing a token, as somebody has who asks for a file and
-// then reads it slowly. When each is a caller's, the oldest goes of a caller who has
+// it, or taken a part of its answer, the longest time ago and has shown no token, as
+// somebody has who asks for a file and then does not read it. When each is a caller's, the oldest goes of a caller who has
 // more than half of them all. A new connection finds no room only while every other
 // one is a caller's and nobody has so many.
 //
@@ -136,6 +136,16 @@ func (l *connectionLimit) keep(r *http.Request) {
 		}
 		own := l.callers[by]
 		l.all[c.connection] = own.PushBack(closable{c.connection, time.Now(), own, by})
+	}
+}
+
+// progressed notes that a client who has shown no token has taken a part of its answer:
+// those go first who take none.
+func (l *connectionLimit) progressed(connection net.Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if place := l.all[connection]; place != nil && place.Value.(closable).list == l.anonymous {
+		l.anonymous.MoveToBack(place)
 	}
 }
 
@@ -271,6 +281,11 @@ func (l *resetLimit) note(w http.ResponseWriter, r *http.Request, weight int) {
 		w.Header().Set("Connection", "close")
 		return
 	}
+	c.close()
+}
+
+// close closes the connection.
+func (c *resets) close() {
 	connection := c.connection
 	if secure, ok := connection.(*tls.Conn); ok {
 		connection = secure.NetConn() // no goodbye, for which the client could make the server wait

@@ -100,6 +100,36 @@ func TestConnectionLimitKeepsThoseInUse(t *testing.T) {
 	}
 }
 
+// Of strangers with a request the one goes that takes nothing of its answer, and not one
+// that reads slowly and came before.
+func TestConnectionLimitKeepsThoseThatRead(t *testing.T) {
+	limit := newConnectionLimit(2)
+	connect := func() (ours, theirs net.Conn) {
+		ours, theirs = net.Pipe()
+		t.Cleanup(func() { ours.Close(); theirs.Close() })
+		return ours, theirs
+	}
+	reading, _ := connect()
+	idle, client := connect()
+	for _, connection := range []net.Conn{reading, idle} {
+		limit.note(connection, http.StateNew)
+		limit.note(connection, http.StateActive)
+	}
+	on := &resets{connection: reading}
+	recorder := &statusRecorder{ResponseWriter: httptest.NewRecorder(), patience: readTime, visit: &visit{}, on: on, connections: limit}
+	if _, err := recorder.Write(make([]byte, 2*partSize)); err != nil {
+		t.Fatal(err)
+	}
+	late, _ := connect()
+	limit.note(late, http.StateNew)
+	if _, err := client.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("the one that reads nothing: %v", err)
+	}
+	if limit.all[reading] == nil || limit.all[late] == nil {
+		t.Error("another one was closed")
+	}
+}
+
 // A caller who opens many connections, and has a request on each, keeps nobody out,
 // and nobody else's request is cut for that.
 func TestManyConnectionsOfOneCallerKeepNobodyOut(t *testing.T) {

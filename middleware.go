@@ -57,8 +57,9 @@ func (s *server) record(next http.Handler) http.Handler {
 		visit, answered, cut := &visit{}, false, true
 		recorder := &statusRecorder{
 			ResponseWriter: w, status: http.StatusOK, patience: readTime, leaving: s.leaving(r), connection: gatheringOf(r),
-			visit: visit, strangers: s.strangers,
+			visit: visit, strangers: s.strangers, connections: s.connections,
 		}
+		recorder.on, _ = r.Context().Value(resetsKey{}).(*resets)
 		r = r.WithContext(context.WithValue(r.Context(), visitKey{}, visit))
 		defer func() {
 			if cut { // by a panic: the client sees as much of the answer as there was
@@ -134,6 +135,9 @@ type statusRecorder struct {
 	// long.
 	strangers *writingLimit
 	visit     *visit
+	// on is the connection, in connections; nil in tests.
+	on          *resets
+	connections *connectionLimit
 	// connection gathers what is little; nil does not.
 	connection *gatheringConnection
 	// cut tells that the server gave up before the answer was whole.
@@ -177,6 +181,9 @@ func (r *statusRecorder) Write(data []byte) (written int, err error) {
 		if err != nil {
 			return written, err
 		}
+		if r.on != nil && !r.visit.known {
+			r.connections.progressed(r.on.connection)
+		}
 	}
 	return written, nil
 }
@@ -214,7 +221,7 @@ func (r *statusRecorder) inTime(write func() error) error {
 		}
 	}
 	if r.strangers != nil && !r.visit.known {
-		defer r.strangers.begin(giveUp)()
+		defer r.strangers.begin(r.on, giveUp)()
 	}
 	timer := time.AfterFunc(r.patience, giveUp)
 	defer func() {

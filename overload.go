@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"container/list"
 	"context"
 	"io"
 	"net/http"
@@ -372,35 +371,70 @@ func (w *boundWriter) Write(p []byte) (int, error) {
 func (w *boundWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // writingLimit bounds how many answers are being written at once. Room for one more is
-// made by giving up the one that has been written for longest: its client does not read,
-// and whoever has many of those keeps nobody out.
+// made by giving up the oldest of the connection that has most: one of HTTP/1 has one, so
+// whoever leaves many unread over HTTP/2 keeps nobody out who reads, however slowly. A
+// connection whose answers do not end though they were given up is closed.
 type writingLimit struct {
 	most int
 	mu   sync.Mutex
-	// giveUps end what is being written, the oldest in front.
-	giveUps *list.List
+	n    uint64 // have begun
+	now  int    // are being written
+	on   map[*resets][]*writing
 }
 
-func newWritingLimit(most int) *writingLimit { return &writingLimit{most: most, giveUps: list.New()} }
+// writing is one answer that is being written.
+type writing struct {
+	number  uint64
+	giveUp  func()
+	givenUp bool
+}
 
-// begin notes something that is being written, which giveUp ends, until the function that
-// it gives is called.
-func (l *writingLimit) begin(giveUp func()) (end func()) {
+func newWritingLimit(most int) *writingLimit {
+	return &writingLimit{most: most, on: map[*resets][]*writing{}}
+}
+
+// begin notes an answer that is being written on a connection, which giveUp ends, until
+// the function that it gives is called.
+func (l *writingLimit) begin(on *resets, giveUp func()) (end func()) {
 	l.mu.Lock()
-	own := l.giveUps.PushBack(giveUp)
-	var oldest func()
-	if l.giveUps.Len() > l.most {
-		oldest = l.giveUps.Remove(l.giveUps.Front()).(func())
+	l.n++
+	l.now++
+	own := &writing{number: l.n, giveUp: giveUp}
+	l.on[on] = append(l.on[on], own)
+	makeRoom := func() {}
+	if l.now > l.most {
+		makeRoom = l.makeRoom()
 	}
 	l.mu.Unlock()
-	if oldest != nil {
-		oldest()
-	}
+	makeRoom()
 	return func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.giveUps.Remove(own)
+		l.now--
+		if l.on[on] = slices.DeleteFunc(l.on[on], func(w *writing) bool { return w == own }); len(l.on[on]) == 0 {
+			delete(l.on, on)
+		}
 	}
+}
+
+// makeRoom gives what has to be done for one less.
+func (l *writingLimit) makeRoom() func() {
+	var (
+		connection *resets
+		most       []*writing
+	)
+	for on, answers := range l.on {
+		if len(answers) > len(most) || len(answers) == len(most) && answers[0].number < most[0].number {
+			connection, most = on, answers
+		}
+	}
+	for _, answer := range most {
+		if !answer.givenUp {
+			answer.givenUp = true
+			return answer.giveUp
+		}
+	}
+	return connection.close
 }
 
 // readAhead reads a body before anybody asks for it, up to one byte more than

@@ -3,11 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -529,42 +532,73 @@ func (w *deadlineWriter) SetWriteDeadline(deadline time.Time) error {
 	return nil
 }
 
-// So many answers are written at once to those who have shown no token, whatever
-// connections they have: the oldest is given up for one more. Who has shown one is not
+// So many answers are written at once to those who have shown no token. For one more the
+// oldest is given up of the connection that has most, and that connection closed when it
+// has no other, never one with a single answer before. Who has shown a token is not
 // counted.
 func TestAnswersToStrangersAreBounded(t *testing.T) {
-	strangers := newWritingLimit(2)
+	strangers := newWritingLimit(3)
+	limit := newConnectionLimit(3)
+	connect := func() (*resets, net.Conn) {
+		ours, theirs := net.Pipe()
+		t.Cleanup(func() { ours.Close(); theirs.Close() })
+		return &resets{connection: ours}, theirs
+	}
 	begun, read, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
-	slow := make([]*statusRecorder, 2)
-	for i := range slow {
-		slow[i] = &statusRecorder{
+	begin := func(on *resets) *statusRecorder {
+		slow := &statusRecorder{
 			ResponseWriter: blockedWriter{httptest.NewRecorder(), begun, read}, status: http.StatusOK, begun: true,
-			patience: readTime, visit: &visit{}, strangers: strangers,
+			patience: readTime, visit: &visit{}, strangers: strangers, on: on, connections: limit,
 		}
-		go func() { _, _ = slow[i].Write([]byte("answer")); ended <- struct{}{} }()
+		go func() { _, _ = slow.Write([]byte("answer")); ended <- struct{}{} }()
 		<-begun
+		return slow
 	}
 	write := func(known bool) {
+		t.Helper()
+		on, _ := connect()
 		client := &deadlineWriter{ResponseRecorder: httptest.NewRecorder()}
-		recorder := &statusRecorder{ResponseWriter: client, patience: readTime, visit: &visit{known: known}, strangers: strangers}
+		recorder := &statusRecorder{ResponseWriter: client, patience: readTime, visit: &visit{known: known}, strangers: strangers, on: on, connections: limit}
 		_, _ = recorder.Write([]byte("answer"))
 		if recorder.cut.Load() || !client.deadline.IsZero() {
 			t.Errorf("an answer that is read is cut; its client has shown a token: %t", known)
 		}
 	}
+	lone, _ := connect()
+	shared, client := connect()
+	slow := []*statusRecorder{begin(lone), begin(shared), begin(shared)}
+	cut := func() (n []bool) {
+		for _, s := range slow {
+			n = append(n, s.cut.Load())
+		}
+		return n
+	}
 	write(true)
-	if slow[0].cut.Load() {
-		t.Error("a stranger's answer is cut for a caller's")
+	if got := cut(); !slices.Equal(got, []bool{false, false, false}) {
+		t.Errorf("cut for a caller's: %v", got)
 	}
 	write(false)
+	if got := cut(); !slices.Equal(got, []bool{false, true, false}) {
+		t.Errorf("cut for one more: %v", got)
+	}
 	write(false)
-	if !slow[0].cut.Load() || slow[1].cut.Load() {
-		t.Errorf("of two slow strangers' answers the oldest was to be cut: %t, %t", slow[0].cut.Load(), slow[1].cut.Load())
+	if got := cut(); !slices.Equal(got, []bool{false, true, true}) {
+		t.Errorf("cut for another: %v", got)
+	}
+	closed := make(chan error)
+	go func() { _, err := client.Read(make([]byte, 1)); closed <- err }()
+	write(false)
+	if err := <-closed; !errors.Is(err, io.EOF) {
+		t.Errorf("the connection whose answers do not end: %v", err)
+	}
+	if slow[0].cut.Load() {
+		t.Error("the only answer of a connection is cut")
 	}
 	close(read)
-	<-ended
-	<-ended
-	if n := strangers.giveUps.Len(); n > 0 {
-		t.Errorf("%d answers are counted after the end of all", n)
+	for range slow {
+		<-ended
+	}
+	if strangers.now != 0 || len(strangers.on) > 0 {
+		t.Errorf("%d answers are counted after the end of all, on %d connections", strangers.now, len(strangers.on))
 	}
 }

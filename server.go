@@ -197,6 +197,11 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: max(minStreams, s.admission.share.places),
 			WriteByteTimeout:     readTime,
+			// Each is a megabyte left alone. The reader makes room for a frame of the size
+			// that its first bytes announce, and keeps it as long as the connection.
+			MaxReadFrameSize:              16 << 10,
+			MaxReceiveBufferPerConnection: 64 << 10,
+			MaxReceiveBufferPerStream:     64 << 10,
 		},
 		ConnContext: func(ctx context.Context, connection net.Conn) context.Context {
 			boundUnsent(connection)

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/binary"
 	"encoding/pem"
 	"io"
 	"log/slog"
@@ -17,6 +18,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"roster/db"
+	"roster/db/dbtest"
 )
 
 // writeCertificate makes a certificate for the loopback with this serial number.
@@ -146,6 +150,50 @@ func TestCertificateIsReloaded(t *testing.T) {
 		if n := shown(); n != serial {
 			t.Errorf("certificate %d after the repair, not %d", n, serial)
 		}
+	}
+}
+
+// A connection of HTTP/2 says how large its frames and how much of its bodies may be, and
+// neither is a megabyte, which net/http would take memory for.
+func TestHTTP2TakesLittle(t *testing.T) {
+	files := tlsFiles(t)
+	writeCertificate(t, files, 1)
+	env := map[string]string{
+		"DATABASE_URL": dbtest.URL(t, db.SQLite), "ROSTER_JWT_SECRET": strings.Repeat("k", 32), "ROSTER_JWT_ISSUER": "i", "ROSTER_JWT_AUDIENCE": "a",
+		"ROSTER_TLS_CERT": string(files.Certificate), "ROSTER_TLS_KEY": string(files.Key),
+	}
+	address := strings.TrimPrefix(startServer(t, env), "http://")
+	connection, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close()
+	// RFC 9113: the preface, an empty frame of settings, and one of a size that is not allowed.
+	if _, err := io.WriteString(connection, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"+"\x00\x00\x00\x04\x00\x00\x00\x00\x00"+"\x10\x00\x00\xfe\x00\x00\x00\x00\x00"); err != nil {
+		t.Fatal(err)
+	}
+	settings, ended := map[uint16]uint32{}, false
+	for header := make([]byte, 9); !ended; {
+		if _, err := io.ReadFull(connection, header); err != nil {
+			t.Fatalf("no GOAWAY but %v", err)
+		}
+		payload := make([]byte, int(header[0])<<16|int(header[1])<<8|int(header[2]))
+		if _, err := io.ReadFull(connection, payload); err != nil {
+			t.Fatal(err)
+		}
+		const kindSettings, kindGoAway = 4, 7
+		switch header[3] {
+		case kindSettings:
+			for ; len(payload) >= 6; payload = payload[6:] {
+				settings[binary.BigEndian.Uint16(payload)] = binary.BigEndian.Uint32(payload[2:])
+			}
+		case kindGoAway:
+			ended = true
+		}
+	}
+	const initialWindowSize, maxFrameSize = 4, 5
+	if settings[initialWindowSize] > 64<<10 || settings[maxFrameSize] != 16<<10 {
+		t.Errorf("the settings are %v", settings)
 	}
 }
 

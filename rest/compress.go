@@ -23,11 +23,17 @@ import (
 func Compress(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		cw := &compressWriter{ResponseWriter: w, request: r}
+		defer cw.leave()
 		next.ServeHTTP(cw, r)
 		// Not deferred: after a panic the compressed body must stay without its end.
 		cw.close()
 	})
 }
+
+// compressedStreams has a place for each answer of unknown length that is compressed. Its
+// encoder, of half a megabyte, waits for a client that reads slowly; what comes beyond is
+// sent as it is.
+var compressedStreams = make(chan struct{}, 32)
 
 // minCompressed is the least size worth compressing, about what fits into one packet.
 const minCompressed = 1_400
@@ -40,6 +46,7 @@ type compressWriter struct {
 
 	decided bool
 	silent  bool // the answer has no body
+	stream  bool // it has a place in compressedStreams
 	size    int  // of the uncompressed body, where it is known
 	coding  *coding
 	encoder encoder
@@ -56,10 +63,13 @@ func (w *compressWriter) WriteHeader(status int) {
 	header.Add("Vary", "Accept-Encoding")
 	if compressible(status, header) {
 		w.coding = negotiate(w.request.Header.Values("Accept-Encoding"))
+		w.size, _ = strconv.Atoi(header.Get("Content-Length"))
+	}
+	if w.coding != nil && w.size == 0 && !w.enter() {
+		w.coding = nil
 	}
 	if w.coding != nil {
 		header.Set("Content-Encoding", w.coding.name)
-		w.size, _ = strconv.Atoi(header.Get("Content-Length"))
 		header.Del("Content-Length")
 		if tag, ok := strings.CutSuffix(header.Get("ETag"), `"`); ok {
 			header.Set("ETag", tag+"-"+w.coding.name+`"`)
@@ -91,6 +101,23 @@ func (w *compressWriter) Write(p []byte) (int, error) {
 		w.encoder = w.coding.encoder(w.ResponseWriter)
 	}
 	return w.encoder.Write(p)
+}
+
+// enter takes a place in compressedStreams, if there is one.
+func (w *compressWriter) enter() bool {
+	select {
+	case compressedStreams <- struct{}{}:
+		w.stream = true
+	default:
+	}
+	return w.stream
+}
+
+// leave gives the place back.
+func (w *compressWriter) leave() {
+	if w.stream {
+		<-compressedStreams
+	}
 }
 
 // writeWhole sends a body that is here as a whole. The encoder, which takes a third of

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -287,6 +288,52 @@ type countingWriter struct {
 func (w *countingWriter) Write(p []byte) (int, error) {
 	w.writes++
 	return w.ResponseRecorder.Write(p)
+}
+
+// Few answers of unknown length are compressed at once, as each keeps an encoder for as
+// long as its client reads. Others are sent as they are.
+func TestFewStreamsAreCompressedAtOnce(t *testing.T) {
+	part := bytes.Repeat([]byte("part "), 1_000)
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	handler := rest.Compress(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(part)
+		if r.URL.Path == "/slow" {
+			begun <- struct{}{}
+			<-goOn
+		}
+		if r.URL.Path == "/cut" {
+			panic(http.ErrAbortHandler)
+		}
+	}))
+	ask := func(path string) *httptest.ResponseRecorder {
+		request := httptest.NewRequestWithContext(t.Context(), "GET", path, nil)
+		request.Header.Set("Accept-Encoding", "gzip")
+		answer := httptest.NewRecorder()
+		defer func() { _ = recover() }() // as net/http does for an answer that is cut
+		handler.ServeHTTP(answer, request)
+		return answer
+	}
+	for range 100 {
+		ask("/cut")
+	}
+	var group sync.WaitGroup
+	for range 32 {
+		group.Go(func() {
+			if got := ask("/slow").Header().Get("Content-Encoding"); got != "gzip" {
+				t.Errorf("one of the first: %q", got)
+			}
+		})
+		<-begun
+	}
+	if answer := ask("/quick"); answer.Header().Get("Content-Encoding") != "" || !bytes.Equal(answer.Body.Bytes(), part) || answer.Header().Get("Vary") != "Accept-Encoding" {
+		t.Errorf("one too many: %v, %d bytes", answer.Header(), answer.Body.Len())
+	}
+	close(goOn)
+	group.Wait()
+	if got := ask("/quick").Header().Get("Content-Encoding"); got != "gzip" {
+		t.Errorf("afterwards: %q", got)
+	}
 }
 
 // A body that is there as a whole is compressed as a whole before it is sent: an encoder
