@@ -328,7 +328,8 @@ func TestPausesAreNotTakenForSlowReaders(t *testing.T) {
 // The log tells of an answer that the server gave up, whatever its status.
 func TestCutAnswersAreInTheLog(t *testing.T) {
 	var log lockedBuffer
-	s := &server{settings: &serverSettings{}, log: newLog(&log), metrics: newMetrics(newAdmission(1, 1, 1), &resetLimit{}), resets: &resetLimit{}}
+	logger, _ := newLog(&log)
+	s := &server{settings: &serverSettings{}, log: logger, metrics: newMetrics(newAdmission(1, 1, 1), &resetLimit{}), resets: &resetLimit{}}
 	for path, cut := range map[string]bool{"/whole": false, "/cut": true} {
 		server := httptest.NewServer(s.record(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, "a part")

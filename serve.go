@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -39,7 +37,8 @@ func (c *serveCommand) Run(ctx context.Context, p *process) (err error) {
 	if err := c.checkOpenFiles(openFileLimit()); err != nil {
 		return err
 	}
-	log := newLog(p.stderr)
+	log, end := newLog(p.stderr)
+	defer end()
 	c.tuneMemory()
 	certificate, err := c.load(log)
 	if err != nil {
@@ -111,8 +110,6 @@ func requireSchema(ctx context.Context, database *db.DB) error {
 	}
 	return err
 }
-
-func newLog(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
 
 // migrateCommand is "roster migrate".
 type migrateCommand struct {
