@@ -27,8 +27,12 @@ func stop(ctx context.Context, server *http.Server, serve func(net.Listener) err
 	waiting, closing := stopListening(listener)
 	_ = serve(&connections{waiting, listener.Addr()}) // ends with io.EOF
 	busy.waitForNone(ctx)
+	busy.closeSilent()
 	if err := server.Shutdown(ctx); err != nil && ctx.Err() != nil {
-		return errors.Join(errors.New("requests were still running when the grace time was over"), server.Close())
+		cut := busy.any()
+		if err := server.Close(); cut {
+			return errors.Join(errors.New("requests were still running when the grace time was over"), err)
+		}
 	}
 	return closing
 }
@@ -42,6 +46,9 @@ const (
 	// handshakeTime is how long a connection takes at most to be made, half a way
 	// around the world and back.
 	handshakeTime = 300 * time.Millisecond
+	// silentTime is how long a connection is waited for that has sent nothing yet, as
+	// browsers make them ahead.
+	silentTime = 2 * time.Second
 )
 
 // connections is a listener that has these connections and no more.
@@ -70,18 +77,24 @@ func (c *connections) Addr() net.Addr { return c.addr }
 type busyConnections struct {
 	mu      sync.Mutex
 	busy    map[net.Conn]bool
+	silent  map[net.Conn]time.Time // since when they have sent nothing
 	changed time.Time
 }
 
-func newBusyConnections() *busyConnections { return &busyConnections{busy: map[net.Conn]bool{}} }
+func newBusyConnections() *busyConnections {
+	return &busyConnections{busy: map[net.Conn]bool{}, silent: map[net.Conn]time.Time{}}
+}
 
 // note follows the connections; it is the ConnState of an http.Server.
 func (b *busyConnections) note(connection net.Conn, state http.ConnState) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.changed = time.Now()
+	delete(b.silent, connection)
 	switch state {
-	case http.StateNew, http.StateActive:
+	case http.StateNew:
+		b.silent[connection] = b.changed
+	case http.StateActive:
 		b.busy[connection] = true
 	case http.StateIdle, http.StateClosed, http.StateHijacked:
 		delete(b.busy, connection)
@@ -95,7 +108,28 @@ func (b *busyConnections) quiet() time.Duration {
 	if len(b.busy) > 0 {
 		return 0
 	}
+	for _, since := range b.silent {
+		if time.Since(since) < silentTime {
+			return 0
+		}
+	}
 	return time.Since(b.changed)
+}
+
+// any reports whether there is a request.
+func (b *busyConnections) any() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.busy) > 0
+}
+
+// closeSilent closes the connections that have sent nothing.
+func (b *busyConnections) closeSilent() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for connection := range b.silent {
+		_ = connection.Close() // it is given up in any case
+	}
 }
 
 // waitForNone waits until all has been quiet for a moment, or ctx is done.

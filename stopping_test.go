@@ -416,6 +416,28 @@ func TestStoppingEndsWithTheGraceTime(t *testing.T) {
 	}
 }
 
+// A connection that has sent nothing, as browsers make them ahead, is no request, and
+// neither keeps a server from stopping nor makes a failure of it.
+func TestStoppingClosesSilentConnections(t *testing.T) {
+	for name, grace := range map[string]string{"in time": "10s", "in less than it is waited for": "1s"} {
+		t.Run(name, func(t *testing.T) {
+			program, facts := startProgram(t, "--users", "50", "--grace-time", grace)
+			silent, err := net.Dial("tcp", strings.TrimPrefix(facts.URL, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer silent.Close()
+			if status, _, _ := ask(t, "GET", facts.URL+"/healthz", "", ""); status != http.StatusOK { // after the other was accepted
+				t.Fatal(status)
+			}
+			program.signal(t, syscall.SIGTERM)
+			if err := program.Wait(); err != nil {
+				t.Errorf("the program ended with %v: %s", err, program.log.String())
+			}
+		})
+	}
+}
+
 // A second signal ends the program although a request still runs.
 func TestSecondSignalEndsAtOnce(t *testing.T) {
 	program, facts := startProgram(t, "--users", "10", "--drain-delay", "1h")
