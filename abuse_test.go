@@ -325,8 +325,8 @@ func TestPausesAreNotTakenForSlowReaders(t *testing.T) {
 	}
 }
 
-// The log tells of an answer that the server gave up, whatever its status.
-func TestCutAnswersAreInTheLog(t *testing.T) {
+// The log and the metrics tell of an answer that the server gave up, whatever its status.
+func TestCutAnswersAreTold(t *testing.T) {
 	var log lockedBuffer
 	logger, _ := newLog(&log)
 	s := &server{settings: &serverSettings{}, log: logger, metrics: newMetrics(newAdmission(1, 1, 1), &resetLimit{}), resets: &resetLimit{}}
@@ -345,6 +345,11 @@ func TestCutAnswersAreInTheLog(t *testing.T) {
 			t.Errorf("%s: %s", path, log.String())
 		}
 		log = lockedBuffer{}
+	}
+	metrics := httptest.NewRecorder()
+	s.adminRoutes().ServeHTTP(metrics, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
+	if !strings.Contains(metrics.Body.String(), "\nroster_answers_cut_total 1\n") {
+		t.Error(metrics.Body.String())
 	}
 }
 

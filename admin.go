@@ -22,6 +22,7 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	running  prometheus.Gauge
+	cut      prometheus.Counter
 }
 
 func newMetrics(admission *admission, resets *resetLimit) *metrics {
@@ -33,8 +34,11 @@ func newMetrics(admission *admission, resets *resetLimit) *metrics {
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"route"}),
 		running: prometheus.NewGauge(prometheus.GaugeOpts{Name: "roster_requests_running", Help: "Requests being answered."}),
+		cut: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "roster_answers_cut_total", Help: "Answers that were given up before they were whole. Their status is the one that they began with.",
+		}),
 	}
-	m.registry.MustRegister(m.requests, m.duration, m.running,
+	m.registry.MustRegister(m.requests, m.duration, m.running, m.cut,
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "roster_requests_shed_total", Help: "Requests refused because the server had too much to do."},
 			func() float64 { return float64(admission.refused.Load()) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "roster_connections_reset_total", Help: "How often a connection of HTTP/2 was ended because its client gave up too many requests."},

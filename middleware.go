@@ -69,6 +69,9 @@ func (s *server) record(next http.Handler) http.Handler {
 			s.resets.finished(w, r, answered)
 			took := time.Since(began)
 			end(r.Pattern, recorder.status, took)
+			if recorder.cut.Load() {
+				s.metrics.cut.Inc()
+			}
 			if visit.refused {
 				return // under a flood, a line for each would cost more than the refusal; the metrics count them
 			}

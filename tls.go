@@ -31,6 +31,7 @@ type certificate struct {
 	loaded  *tls.Certificate
 	content [sha256.Size]byte // hash of what it was loaded from
 	checked time.Time
+	told    string // what the log was told of the files
 }
 
 // load reads the certificate that the settings name; nil is for serving without TLS.
@@ -61,7 +62,11 @@ func (c *certificate) current(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	defer c.mu.Unlock()
 	if now := c.now(); now.Sub(c.checked) >= time.Second {
 		c.checked = now
-		if err := c.reload(); err != nil {
+		err := c.reload()
+		if err == nil {
+			c.told = ""
+		} else if c.told != err.Error() {
+			c.told = err.Error()
 			c.log.Warn("the certificate cannot be loaded again; the old one stays in use", "error", err)
 		}
 	}

@@ -152,7 +152,7 @@ var owed = map[int]map[string]string{
 // of a cause is left out, as it may quote values.
 func (a *API) logFailure(r *http.Request, err error) {
 	failure := models.AsError(err)
-	if failure.Code == models.CodeUnavailable && failure.Err == nil {
+	if failure.Err == nil {
 		return // refused on purpose, which the metrics count, or logged by the executor
 	}
 	a.log.ErrorContext(r.Context(), "legacy request failed", "requestId", requestID(r), "code", failure.Code, "cause", models.DescribeTypes(failure.Err))
