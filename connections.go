@@ -16,11 +16,11 @@ import (
 // connectionLimit bounds the number of connections, and with it the memory for
 // those that nobody uses. Room for one more is made by closing the one that has
 // been without a request for longest, as HTTP allows at any time; so whoever
-// opens many keeps nobody out. When each has a request, the one goes that has had
-// it, or taken a part of its answer, the longest time ago and has shown no token, as
-// somebody has who asks for a file and then does not read it. When each is a caller's, the oldest goes of a caller who has
-// more than half of them all. A new connection finds no room only while every other
-// one is a caller's and nobody has so many.
+// opens many keeps nobody out. When each has a request, the one goes that has shown no
+// token and has taken nothing of its answer for longest, as somebody has who asks for
+// a file and then does not read it. When each is a caller's, the oldest goes of a
+// caller who has more than half of them all. A new connection finds no room only while
+// every other one is a caller's and nobody has so many.
 //
 // It also closes those that nobody has used for long. net/http can do that too, but
 // then keeps for as long, over HTTP/2, what was under way on a connection when it

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -44,8 +45,8 @@ func TestLogThatNobodyReads(t *testing.T) {
 				break
 			}
 		}
-		if lost == 0 || lost >= lines {
-			read <- fmt.Errorf("%d of %d lines were lost", lost, lines)
+		if lost == 0 {
+			read <- errors.New("no line was lost")
 			return
 		}
 		read <- nil

@@ -373,36 +373,39 @@ func (w *boundWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // writingLimit bounds how many answers are being written at once. Room for one more is
 // made by giving up the oldest of the connection that has most: one of HTTP/1 has one, so
 // whoever leaves many unread over HTTP/2 keeps nobody out who reads, however slowly. A
-// connection whose answers do not end though they were given up is closed.
+// connection whose answers do not end in time though they were given up is closed.
 type writingLimit struct {
 	most int
-	mu   sync.Mutex
-	n    uint64 // have begun
-	now  int    // are being written
-	on   map[*resets][]*writing
+	// patience is how long those of a connection have to end after they were given up.
+	patience time.Duration
+
+	mu      sync.Mutex
+	begun   uint64
+	running int
+	on      map[*resets][]*writing
 }
 
 // writing is one answer that is being written.
 type writing struct {
 	number  uint64
 	giveUp  func()
-	givenUp bool
+	givenUp time.Time // zero for not
 }
 
 func newWritingLimit(most int) *writingLimit {
-	return &writingLimit{most: most, on: map[*resets][]*writing{}}
+	return &writingLimit{most: most, patience: time.Second, on: map[*resets][]*writing{}}
 }
 
 // begin notes an answer that is being written on a connection, which giveUp ends, until
 // the function that it gives is called.
 func (l *writingLimit) begin(on *resets, giveUp func()) (end func()) {
 	l.mu.Lock()
-	l.n++
-	l.now++
-	own := &writing{number: l.n, giveUp: giveUp}
+	l.begun++
+	l.running++
+	own := &writing{number: l.begun, giveUp: giveUp}
 	l.on[on] = append(l.on[on], own)
 	makeRoom := func() {}
-	if l.now > l.most {
+	if l.running > l.most {
 		makeRoom = l.makeRoom()
 	}
 	l.mu.Unlock()
@@ -410,7 +413,7 @@ func (l *writingLimit) begin(on *resets, giveUp func()) (end func()) {
 	return func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.now--
+		l.running--
 		if l.on[on] = slices.DeleteFunc(l.on[on], func(w *writing) bool { return w == own }); len(l.on[on]) == 0 {
 			delete(l.on, on)
 		}
@@ -428,11 +431,16 @@ func (l *writingLimit) makeRoom() func() {
 			connection, most = on, answers
 		}
 	}
+	var last time.Time
 	for _, answer := range most {
-		if !answer.givenUp {
-			answer.givenUp = true
+		if answer.givenUp.IsZero() {
+			answer.givenUp = time.Now()
 			return answer.giveUp
 		}
+		last = answer.givenUp
+	}
+	if time.Since(last) < l.patience {
+		return func() {}
 	}
 	return connection.close
 }

@@ -538,6 +538,7 @@ func (w *deadlineWriter) SetWriteDeadline(deadline time.Time) error {
 // counted.
 func TestAnswersToStrangersAreBounded(t *testing.T) {
 	strangers := newWritingLimit(3)
+	strangers.patience = 0
 	limit := newConnectionLimit(3)
 	connect := func() (*resets, net.Conn) {
 		ours, theirs := net.Pipe()
@@ -598,7 +599,7 @@ func TestAnswersToStrangersAreBounded(t *testing.T) {
 	for range slow {
 		<-ended
 	}
-	if strangers.now != 0 || len(strangers.on) > 0 {
-		t.Errorf("%d answers are counted after the end of all, on %d connections", strangers.now, len(strangers.on))
+	if strangers.running != 0 || len(strangers.on) > 0 {
+		t.Errorf("%d answers are counted after the end of all, on %d connections", strangers.running, len(strangers.on))
 	}
 }

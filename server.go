@@ -190,7 +190,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	busy, limit := newBusyConnections(), s.connections
 	server := &http.Server{
 		Handler:           s.resets.refuse(s.routes()),
-		ReadHeaderTimeout: min(5*time.Second, s.settings.RequestTimeout),
+		ReadHeaderTimeout: min(headerTime, s.settings.RequestTimeout),
 		ReadTimeout:       s.settings.RequestTimeout,
 		IdleTimeout:       -1, // the limit of connections sees to it
 		MaxHeaderBytes:    maxHeaderBytes,

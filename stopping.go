@@ -46,9 +46,9 @@ const (
 	// handshakeTime is how long a connection takes at most to be made, half a way
 	// around the world and back.
 	handshakeTime = 300 * time.Millisecond
-	// silentTime is how long a connection is waited for that has sent nothing yet, as
-	// browsers make them ahead.
-	silentTime = 2 * time.Second
+	// headerTime is how long a connection may take for the header of its first request.
+	// Browsers make connections ahead on which none ever comes.
+	headerTime = 5 * time.Second
 )
 
 // connections is a listener that has these connections and no more.
@@ -77,7 +77,7 @@ func (c *connections) Addr() net.Addr { return c.addr }
 type busyConnections struct {
 	mu      sync.Mutex
 	busy    map[net.Conn]bool
-	silent  map[net.Conn]time.Time // since when they have sent nothing
+	silent  map[net.Conn]time.Time // since when they are there without a request
 	changed time.Time
 }
 
@@ -109,7 +109,7 @@ func (b *busyConnections) quiet() time.Duration {
 		return 0
 	}
 	for _, since := range b.silent {
-		if time.Since(since) < silentTime {
+		if time.Since(since) < headerTime {
 			return 0
 		}
 	}
@@ -123,7 +123,7 @@ func (b *busyConnections) any() bool {
 	return len(b.busy) > 0
 }
 
-// closeSilent closes the connections that have sent nothing.
+// closeSilent closes the connections that never had a request.
 func (b *busyConnections) closeSilent() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -416,7 +416,7 @@ func TestStoppingEndsWithTheGraceTime(t *testing.T) {
 	}
 }
 
-// A connection that has sent nothing, as browsers make them ahead, is no request, and
+// A connection without a request, as browsers make them ahead, is none itself, and
 // neither keeps a server from stopping nor makes a failure of it.
 func TestStoppingClosesSilentConnections(t *testing.T) {
 	for name, grace := range map[string]string{"in time": "10s", "in less than it is waited for": "1s"} {

@@ -174,7 +174,7 @@ func TestHTTP2TakesLittle(t *testing.T) {
 	if _, err := io.WriteString(connection, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"+"\x00\x00\x00\x04\x00\x00\x00\x00\x00"+"\x10\x00\x00\xfe\x00\x00\x00\x00\x00"); err != nil {
 		t.Fatal(err)
 	}
-	settings, ended := map[uint16]uint32{}, false
+	settings, window, ended := map[uint16]uint32{}, uint32(64<<10-1), false
 	for header := make([]byte, 9); !ended; {
 		if _, err := io.ReadFull(connection, header); err != nil {
 			t.Fatalf("no GOAWAY but %v", err)
@@ -183,19 +183,21 @@ func TestHTTP2TakesLittle(t *testing.T) {
 		if _, err := io.ReadFull(connection, payload); err != nil {
 			t.Fatal(err)
 		}
-		const kindSettings, kindGoAway = 4, 7
+		const kindSettings, kindGoAway, kindWindowUpdate = 4, 7, 8
 		switch header[3] {
 		case kindSettings:
 			for ; len(payload) >= 6; payload = payload[6:] {
 				settings[binary.BigEndian.Uint16(payload)] = binary.BigEndian.Uint32(payload[2:])
 			}
+		case kindWindowUpdate:
+			window += binary.BigEndian.Uint32(payload)
 		case kindGoAway:
 			ended = true
 		}
 	}
 	const initialWindowSize, maxFrameSize = 4, 5
-	if settings[initialWindowSize] > 64<<10 || settings[maxFrameSize] != 16<<10 {
-		t.Errorf("the settings are %v", settings)
+	if size, told := settings[initialWindowSize]; !told || size > 64<<10 || settings[maxFrameSize] != 16<<10 || window > 64<<10 {
+		t.Errorf("the settings are %v, and the window of the connection is %d", settings, window)
 	}
 }
 

@@ -58,6 +58,26 @@ func TestRefusedLoginIsUnavailable(t *testing.T) {
 	}
 }
 
+// A server that takes no connection in time is away; the caller has not asked for too much.
+func TestLateConnectionIsUnavailable(t *testing.T) {
+	cluster := dbtest.Postgres(t)
+	databaseURL := cluster.URL()
+	serving, owner := dbtest.OpenURL(t, databaseURL+"&connect_timeout=1"), dbtest.ConnectURL(t, databaseURL)
+	until(t, "its connections are gone", func() bool {
+		var n int
+		if err := owner.QueryRowContext(t.Context(), "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'roster'").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n == 0
+	})
+	cluster.Pause()
+	_, err := serving.CountCustomers(t.Context(), models.Scope{All: true}, "")
+	cluster.Resume()
+	if code := models.AsError(err).Code; code != models.CodeUnavailable {
+		t.Errorf("the code is %s: %v", code, err)
+	}
+}
+
 // Where PostgreSQL gives no more connections, those that there are answer everybody.
 func TestNoConnectionLeft(t *testing.T) {
 	_, named := loginRole(t, "roster_few_test", "CONNECTION LIMIT 3")
@@ -77,6 +97,10 @@ func TestNoConnectionLeft(t *testing.T) {
 		})
 	}
 	group.Wait()
+	// Nor is there one for the question whether the schema is current.
+	if err := serving.CheckSchema(t.Context()); err != nil {
+		t.Error(err)
+	}
 }
 
 // Of several servers in a URL one that hangs leaves time for the others.
@@ -95,7 +119,7 @@ func TestSecondOfSeveralServers(t *testing.T) {
 	replica := primary.Replica()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second) // what a request has
 	defer cancel()
-	opened, err := db.Open(ctx, several(databaseURL), db.Options{Replicas: []string{several(replica.DSN(databaseOf(t, databaseURL)))}})
+	opened, err := db.Open(ctx, several(databaseURL), db.Options{StatementTimeout: time.Minute, Replicas: []string{several(replica.DSN(databaseOf(t, databaseURL)))}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,7 +61,7 @@ type DB struct {
 	read, write *bun.DB
 	// schema is for looking at the schema while the server runs. On PostgreSQL it has a
 	// connection of its own, as a pool that has none left is no database that is away;
-	// on SQLite it is read.
+	// read serves where PostgreSQL has none for it, and on SQLite.
 	schema *bun.DB
 	// runner runs the statements of the resolvers, on SQLite with a third pool, its
 	// own; bun runs all others.

@@ -184,8 +184,10 @@ func (db *DB) CheckSchema(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	migrator := migrate.NewMigrator(db.schema, migrations)
-	applied, err := db.appliedMigrations(ctx, migrator)
+	applied, err := appliedMigrations(ctx, db.engine, db.schema, migrations)
+	if noConnectionLeft(err) {
+		applied, err = appliedMigrations(ctx, db.engine, db.read, migrations)
+	}
 	if err != nil {
 		return err
 	}
@@ -225,19 +227,19 @@ func unknown(migrations *migrate.Migrations, applied map[string]bool) string {
 
 // appliedMigrations gives the names of the migrations that have run; none in a
 // database that was never migrated.
-func (db *DB) appliedMigrations(ctx context.Context, migrator *migrate.Migrator) (map[string]bool, error) {
+func appliedMigrations(ctx context.Context, engine Engine, by *bun.DB, migrations *migrate.Migrations) (map[string]bool, error) {
 	query := "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'bun_migrations'"
-	if db.engine == Postgres {
+	if engine == Postgres {
 		query = "SELECT count(*) FROM pg_class WHERE oid = to_regclass('bun_migrations')"
 	}
 	var tables int
-	if err := db.schema.QueryRowContext(ctx, query).Scan(&tables); err != nil {
+	if err := by.QueryRowContext(ctx, query).Scan(&tables); err != nil {
 		return nil, translate(err)
 	}
 	if tables == 0 {
 		return nil, nil
 	}
-	names, err := migrationNames(ctx, migrator)
+	names, err := migrationNames(ctx, migrate.NewMigrator(by, migrations))
 	if failure, ok := errors.AsType[*pgconn.PgError](err); ok && failure.Code == "42501" { // insufficient_privilege
 		return nil, errors.New("the role of the database URL may not read the table bun_migrations: GRANT SELECT ON bun_migrations TO that role")
 	}

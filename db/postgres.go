@@ -40,29 +40,44 @@ func openPostgres(databaseURL string, options Options) (*DB, error) {
 
 // newPostgresRunner makes a runner with a pool of its own.
 func newPostgresRunner(config *pgx.ConnConfig, options Options) *postgresRunner {
-	pool := sql.OpenDB(poolConnector{stdlib.GetConnector(*config)})
+	open := new(atomic.Int64)
+	pool := sql.OpenDB(poolConnector{stdlib.GetConnector(*config), open})
 	pool.SetMaxOpenConns(options.MaxConnections)
 	pool.SetMaxIdleConns(options.MaxConnections)
 	// Now and then a connection is made anew, so that the pool finds its way
 	// back to a database that moved.
 	pool.SetConnMaxLifetime(time.Hour)
 	return &postgresRunner{
-		pool: pool, maxConnections: options.MaxConnections,
+		pool: pool, open: open, maxConnections: options.MaxConnections,
 		prepares: config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement, guarded: options.RowLevelSecurity,
 	}
 }
 
 // poolConnector makes the connections of PostgreSQL's pool.
-type poolConnector struct{ driver.Connector }
+type poolConnector struct {
+	driver.Connector
+	open *atomic.Int64
+}
 
 // Connect makes a connection.
 func (c poolConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	conn, err := c.Connector.Connect(ctx)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return nil, lateConnectionError{err.Error()}
+	}
 	if err != nil {
 		return nil, err
 	}
-	return pooled{conn.(*stdlib.Conn)}, nil
+	c.open.Add(1)
+	return pooled{conn.(*stdlib.Conn), c.open}, nil
 }
+
+// lateConnectionError is what connecting says that took too long, though the caller has
+// time left.
+type lateConnectionError struct{ text string }
+
+// Error gives what the driver said.
+func (e lateConnectionError) Error() string { return e.text }
 
 // pooled is a connection that may have died unnoticed since it was used last: the
 // database was restarted, or something between here and there gave it up. The
@@ -70,7 +85,17 @@ func (c poolConnector) Connect(ctx context.Context) (driver.Conn, error) {
 // finds its connection dead says so in the way that has [sql.DB] run it again on
 // another, and in the end on a new one. All statements outside of transactions
 // read, so it does no harm if one had begun; within one, sql does not repeat.
-type pooled struct{ *stdlib.Conn }
+type pooled struct {
+	*stdlib.Conn
+	// open counts the connections of the pool.
+	open *atomic.Int64
+}
+
+// Close closes the connection; [sql.DB] does it once.
+func (c pooled) Close() error {
+	c.open.Add(-1)
+	return c.Conn.Close()
+}
 
 // QueryContext runs a statement that gives rows.
 func (c pooled) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
@@ -122,12 +147,12 @@ func postgresConfig(databaseURL string, options Options) (*pgx.ConnConfig, error
 	if err != nil {
 		return nil, fmt.Errorf("the database URL is wrong: %w", err)
 	}
-	if config.ConnectTimeout == 0 { // neither the URL nor the environment says
+	if config.ConnectTimeout == 0 { // neither the URL nor the environment says more
 		config.ConnectTimeout = 5 * time.Second
 		// One of several that hangs must leave time for the others, as they are tried in
-		// turn for each connection, and requests and probes wait for seconds only.
-		if hosts := hostsOf(config); hosts > 1 {
-			config.ConnectTimeout = time.Second / time.Duration(hosts-1)
+		// turn for each connection, and requests wait for seconds only.
+		if answers := options.StatementTimeout > 0; answers && hostsOf(config) > 1 {
+			config.ConnectTimeout = time.Second
 		}
 	}
 	config.RuntimeParams["timezone"] = "UTC"
@@ -210,13 +235,14 @@ func uuidOf(id models.ID) (u pgtype.UUID) {
 // postgresRunner runs statements on PostgreSQL.
 type postgresRunner struct {
 	pool           *sql.DB
+	open           *atomic.Int64 // how many connections the pool has
 	maxConnections int
 	// prepares is false where the URL says that statements must not be prepared.
 	prepares bool
 	// guarded has the scope of each statement told to the policies of the database.
 	guarded bool
-	// doing is set while the pool does with fewer connections than it may have.
-	doing atomic.Bool
+	// limited is set while the pool does with the connections that it has.
+	limited atomic.Bool
 }
 
 // run sends the statements in one batch, which is one round trip and one
@@ -240,23 +266,25 @@ func (r *postgresRunner) run(ctx context.Context, statements []*statement) error
 // PostgreSQL or the role has none left. It reports whether there are any: then who waits
 // has its turn on those.
 func (r *postgresRunner) doWithWhatThereIs(err error) bool {
-	refused, ok := errors.AsType[*pgconn.PgError](err)
-	if !ok || refused.Code != "53300" { // too_many_connections
-		return false
-	}
-	open := r.pool.Stats().OpenConnections
-	if open == 0 {
+	open := int(r.open.Load())
+	if open == 0 || !noConnectionLeft(err) {
 		return false
 	}
 	r.pool.SetMaxOpenConns(open)
-	if r.doing.CompareAndSwap(false, true) {
+	if r.limited.CompareAndSwap(false, true) {
 		time.AfterFunc(time.Second, func() {
-			r.doing.Store(false)
+			r.limited.Store(false)
 			r.pool.SetMaxOpenConns(r.maxConnections)
 			r.pool.SetMaxIdleConns(r.maxConnections)
 		})
 	}
 	return true
+}
+
+// noConnectionLeft reports whether PostgreSQL, or the role, may have no more connections.
+func noConnectionLeft(err error) bool {
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && refused.Code == "53300" // too_many_connections
 }
 
 func (r *postgresRunner) try(ctx context.Context, statements []*statement) error {

@@ -29,7 +29,8 @@ import (
 const (
 	// checkInterval is how often every replica is asked how it is.
 	checkInterval = time.Second
-	// checkTimeout is how long it may take to answer. A statement on a replica that
+	// checkTimeout is how long it may take to answer, or each server of its URL to take a
+	// connection. A statement on a replica that
 	// hangs runs again on the primary after both at most.
 	checkTimeout = time.Second
 	// MinReplicaLag is the least lag that a limit can be set to: it is measured in
@@ -411,8 +412,9 @@ const askServer = `SELECT pg_is_in_recovery(), (coalesce(CASE WHEN pg_is_in_reco
 // probe asks one server how it is. It has a connection of its own, so that a pool
 // that has none left does not pass for a server that is away.
 type probe struct {
-	config *pgx.ConnConfig
-	conn   *pgx.Conn
+	config  *pgx.ConnConfig
+	servers int // that the URL names, which are tried in turn
+	conn    *pgx.Conn
 }
 
 // newProbe makes one for the server that the URL names. Of several it has time to try all.
@@ -421,17 +423,20 @@ func newProbe(databaseURL string) (*probe, error) {
 	if err != nil {
 		return nil, err
 	}
-	config.ConnectTimeout = min(config.ConnectTimeout, checkTimeout/time.Duration(hostsOf(config)))
-	return &probe{config: config}, nil
+	config.ConnectTimeout = min(config.ConnectTimeout, checkTimeout)
+	return &probe{config: config, servers: hostsOf(config)}, nil
 }
 
 // ask asks the server. A connection that died since the last time, as it does when
 // an administrator or a firewall ends it, says nothing about the server: then it
 // asks again on a new one.
 func (p *probe) ask(ctx context.Context) (serverState, error) {
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	patience, kept := checkTimeout, p.conn != nil
+	if !kept {
+		patience *= time.Duration(p.servers)
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	kept := p.conn != nil
 	state, err := p.try(ctx)
 	if kept && err != nil && p.conn == nil && ctx.Err() == nil {
 		return p.try(ctx)

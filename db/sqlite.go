@@ -114,7 +114,7 @@ func sqliteDSN(path string, create bool, patience time.Duration, pragmas ...stri
 }
 
 // How long a statement waits for a lock that another holds. Readers wait only where the
-// write-ahead log is off, or being recovered, and a request has no longer time.
+// write-ahead log is off, or being recovered, and requests wait behind them.
 const (
 	busyTimeout     = 5 * time.Second
 	readersPatience = time.Second

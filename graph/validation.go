@@ -1,8 +1,6 @@
 package graph
 
 import (
-	"math"
-
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 	"github.com/vektah/gqlparser/v2/validator/core"
@@ -64,7 +62,7 @@ func checkValues(set ast.SelectionSet, variables map[string]any, seen map[string
 		case *ast.Field:
 			for _, argument := range selection.Arguments {
 				if _, err := argument.Value.Value(variables); err != nil {
-					return models.Errorf(models.CodeBadUserInput, "%s: a number is out of range: whole numbers from %d to %d are allowed", argument.Name, math.MinInt64, math.MaxInt64)
+					return models.Errorf(models.CodeBadUserInput, "%s: a number is out of range: an Int has 32 bits, and a Long 64", argument.Name)
 				}
 			}
 			directives, children = selection.Directives, selection.SelectionSet
