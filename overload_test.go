@@ -533,12 +533,11 @@ func (w *deadlineWriter) SetWriteDeadline(deadline time.Time) error {
 }
 
 // So many answers are written at once to those who have shown no token. For one more the
-// oldest is given up of the connection that has most, and that connection closed when it
-// has no other, never one with a single answer before. Who has shown a token is not
-// counted.
+// oldest is given up that is not the first on its connection, and the connection closed
+// when that does not end in time. Who has shown a token is not counted.
 func TestAnswersToStrangersAreBounded(t *testing.T) {
-	strangers := newWritingLimit(3)
-	strangers.patience = 0
+	strangers := newWritingLimit(4)
+	strangers.patience = time.Hour
 	limit := newConnectionLimit(3)
 	connect := func() (*resets, net.Conn) {
 		ours, theirs := net.Pipe()
@@ -567,7 +566,7 @@ func TestAnswersToStrangersAreBounded(t *testing.T) {
 	}
 	lone, _ := connect()
 	shared, client := connect()
-	slow := []*statusRecorder{begin(lone), begin(shared), begin(shared)}
+	slow := []*statusRecorder{begin(lone), begin(shared), begin(shared), begin(shared)}
 	cut := func() (n []bool) {
 		for _, s := range slow {
 			n = append(n, s.cut.Load())
@@ -575,17 +574,18 @@ func TestAnswersToStrangersAreBounded(t *testing.T) {
 		return n
 	}
 	write(true)
-	if got := cut(); !slices.Equal(got, []bool{false, false, false}) {
+	if got := cut(); !slices.Equal(got, []bool{false, false, false, false}) {
 		t.Errorf("cut for a caller's: %v", got)
 	}
 	write(false)
-	if got := cut(); !slices.Equal(got, []bool{false, true, false}) {
+	if got := cut(); !slices.Equal(got, []bool{false, false, true, false}) {
 		t.Errorf("cut for one more: %v", got)
 	}
 	write(false)
-	if got := cut(); !slices.Equal(got, []bool{false, true, true}) {
+	if got := cut(); !slices.Equal(got, []bool{false, false, true, true}) {
 		t.Errorf("cut for another: %v", got)
 	}
+	strangers.patience = 0 // they have not ended in time
 	closed := make(chan error)
 	go func() { _, err := client.Read(make([]byte, 1)); closed <- err }()
 	write(false)
@@ -599,7 +599,7 @@ func TestAnswersToStrangersAreBounded(t *testing.T) {
 	for range slow {
 		<-ended
 	}
-	if strangers.running != 0 || len(strangers.on) > 0 {
-		t.Errorf("%d answers are counted after the end of all, on %d connections", strangers.running, len(strangers.on))
+	if n := strangers.first.Len() + strangers.further.Len() + strangers.givenUp.Len(); n != 0 || len(strangers.on) > 0 {
+		t.Errorf("%d answers are counted after the end of all, on %d connections", n, len(strangers.on))
 	}
 }
