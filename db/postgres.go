@@ -253,7 +253,7 @@ func (r *postgresRunner) run(ctx context.Context, statements []*statement) error
 	// last try gets a new one.
 	for try := 0; ; try++ {
 		err := r.try(ctx, statements)
-		if try < r.maxConnections && r.doWithWhatThereIs(err) {
+		if try < 4*r.maxConnections && r.doWithWhatThereIs(err) {
 			continue
 		}
 		if _, dead := errors.AsType[deadConnectionError](err); !dead || try >= r.maxConnections {
@@ -266,11 +266,12 @@ func (r *postgresRunner) run(ctx context.Context, statements []*statement) error
 // PostgreSQL or the role has none left. It reports whether there are any: then who waits
 // has its turn on those.
 func (r *postgresRunner) doWithWhatThereIs(err error) bool {
-	open := int(r.open.Load())
-	if open == 0 || !noConnectionLeft(err) {
+	if r.open.Load() == 0 || !noConnectionLeft(err) {
 		return false
 	}
-	r.pool.SetMaxOpenConns(open)
+	// The pool counts connections that are being made, too, which soon are refused as this
+	// one was. Fewer than it counts would have it close some that are used.
+	r.pool.SetMaxOpenConns(max(1, r.pool.Stats().OpenConnections)) // 0 would be no limit
 	if r.limited.CompareAndSwap(false, true) {
 		time.AfterFunc(time.Second, func() {
 			r.limited.Store(false)
