@@ -2,7 +2,6 @@ package main
 
 import (
 	"container/list"
-	"context"
 	"fmt"
 	"math"
 	"net/http"
@@ -12,7 +11,6 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"roster/auth"
 	"roster/models"
 )
 
@@ -31,18 +29,6 @@ type rateLimiter struct {
 	mu      sync.Mutex
 	callers map[callerName]*list.Element
 	latest  *list.List // of caller, who called last in front
-}
-
-// callerName names a caller. A subject is unique only within its issuer (RFC 7519,
-// section 4.1.2).
-type callerName struct{ issuer, subject string }
-
-// callerOf names the caller of a context; who has shown no token has no name.
-func callerOf(ctx context.Context) (name callerName) {
-	if principal := auth.PrincipalFrom(ctx); principal != nil {
-		name = callerName{principal.Issuer, principal.Subject}
-	}
-	return name
 }
 
 // caller is one caller's bucket.

@@ -1,0 +1,179 @@
+package db
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+func postgresConfig(databaseURL string, options Options) (*pgx.ConnConfig, error) {
+	// A password that is not escaped ends early, and the rest of it would be taken for
+	// the host or a parameter, which errors name and the resolver is asked for.
+	_, place, _ := strings.Cut(databaseURL, "://")
+	place, parameters, _ := strings.Cut(place, "?")
+	authority, path, _ := strings.Cut(place, "/")
+	if strings.Count(authority, "@") > 1 || strings.ContainsAny(path, "@#") || strings.Contains(authority, "#") ||
+		!strings.Contains(authority, "@") && strings.Contains(parameters, "@") {
+		return nil, errors.New("the database URL is wrong: write @ as %40, / as %2F, ? as %3F and # as %23 in names and passwords")
+	}
+	config, err := pgx.ParseConfig(databaseURL)
+	if err != nil {
+		return nil, fmt.Errorf("the database URL is wrong: %w", err)
+	}
+	if config.ConnectTimeout == 0 { // neither the URL nor the environment says more
+		config.ConnectTimeout = 5 * time.Second
+		// One of several that hangs must leave time for the others, as they are tried in
+		// turn for each connection, and requests wait for seconds only.
+		if answers := options.StatementTimeout > 0; answers && hostsOf(config) > 1 {
+			config.ConnectTimeout = time.Second
+		}
+	}
+	config.RuntimeParams["timezone"] = "UTC"
+	// bun writes text as SQL literals and escapes quotes only. With this setting
+	// off, which a database can have by default, a backslash would end a literal.
+	config.RuntimeParams["standard_conforming_strings"] = "on"
+	if config.RuntimeParams["application_name"] == "" {
+		config.RuntimeParams["application_name"] = "roster"
+	}
+	if config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
+		// Left alone, PostgreSQL compares guesses of what the kept plan and a new one
+		// cost, and plans a page anew each time when its guess for this customer is
+		// lower, which takes longer than reading it.
+		config.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
+		if !strings.Contains(parameters, "statement_cache_capacity") {
+			config.StatementCacheCapacity = keptStatements
+		}
+	}
+	// Sent even as 0, which is no limit: one that the role has is for answers, and would
+	// end a migration or an import.
+	inURL := config.RuntimeParams["statement_timeout"] != "" || strings.Contains(config.RuntimeParams["options"], "statement_timeout")
+	if options.StatementTimeout > 0 || !inURL {
+		config.RuntimeParams["statement_timeout"] = strconv.FormatInt(options.StatementTimeout.Milliseconds(), 10)
+	}
+	return config, nil
+}
+
+// hostsOf tells how many servers a URL names.
+func hostsOf(config *pgx.ConnConfig) int {
+	hosts := map[string]bool{net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port))): true}
+	for _, other := range config.Fallbacks { // with and without TLS
+		hosts[net.JoinHostPort(other.Host, strconv.Itoa(int(other.Port)))] = true
+	}
+	return len(hosts)
+}
+
+// poolConnector makes the connections of PostgreSQL's pool.
+type poolConnector struct {
+	driver.Connector
+	open *atomic.Int64
+}
+
+// Connect makes a connection.
+func (c poolConnector) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return nil, lateConnectionError{err.Error()}
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.open.Add(1)
+	return pooled{conn.(*stdlib.Conn), c.open}, nil
+}
+
+// lateConnectionError is what connecting says that took too long, though the caller has
+// time left.
+type lateConnectionError struct{ text string }
+
+// Error gives what the driver said.
+func (e lateConnectionError) Error() string { return e.text }
+
+// pooled is a connection that may have died unnoticed since it was used last: the
+// database was restarted, or something between here and there gave it up. The
+// driver looks only at those that were idle for a second. So a statement that
+// finds its connection dead says so in the way that has [sql.DB] run it again on
+// another, and in the end on a new one. All statements outside of transactions
+// read, so it does no harm if one had begun; within one, sql does not repeat.
+type pooled struct {
+	*stdlib.Conn
+	// open counts the connections of the pool.
+	open *atomic.Int64
+}
+
+// Close closes the connection; [sql.DB] does it once.
+func (c pooled) Close() error {
+	c.open.Add(-1)
+	return c.Conn.Close()
+}
+
+// QueryContext runs a statement that gives rows.
+func (c pooled) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	rows, err := c.Conn.QueryContext(ctx, query, unprepared(args))
+	return rows, c.dead(ctx, err)
+}
+
+// ExecContext runs a statement that gives none.
+func (c pooled) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	result, err := c.Conn.ExecContext(ctx, query, unprepared(args))
+	return result, c.dead(ctx, err)
+}
+
+// unprepared has pgx run a statement of bun's as it is. bun writes the arguments
+// into the text, so each text is new, and preparing it would be in vain.
+func unprepared(args []driver.NamedValue) []driver.NamedValue {
+	return append([]driver.NamedValue{{Value: pgx.QueryExecModeExec}}, args...)
+}
+
+// dead marks the error of a connection that has died, unless the caller's time is
+// over: then that is why the driver closed it.
+func (c pooled) dead(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() != nil || !c.Conn.Conn().IsClosed() {
+		return err
+	}
+	return deadConnectionError{err}
+}
+
+// deadConnectionError is what a statement says whose connection had died.
+type deadConnectionError struct{ error }
+
+// Is has [sql.DB] take the error for driver.ErrBadConn.
+func (deadConnectionError) Is(target error) bool { return target == driver.ErrBadConn }
+
+// Unwrap gives what the driver said.
+func (e deadConnectionError) Unwrap() error { return e.error }
+
+// doWithWhatThereIs has the pool do with the connections that it has, for a second, when
+// PostgreSQL or the role has none left. It reports whether there are any: then who waits
+// has its turn on those.
+func (r *postgresRunner) doWithWhatThereIs(err error) bool {
+	if r.open.Load() == 0 || !noConnectionLeft(err) {
+		return false
+	}
+	// The pool counts connections that are being made, too, which soon are refused as this
+	// one was. Fewer than it counts would have it close some that are used.
+	r.pool.SetMaxOpenConns(max(1, r.pool.Stats().OpenConnections)) // 0 would be no limit
+	if r.limited.CompareAndSwap(false, true) {
+		time.AfterFunc(time.Second, func() {
+			r.limited.Store(false)
+			r.pool.SetMaxOpenConns(r.maxConnections)
+			r.pool.SetMaxIdleConns(r.maxConnections)
+		})
+	}
+	return true
+}
+
+// noConnectionLeft reports whether PostgreSQL, or the role, may have no more connections.
+func noConnectionLeft(err error) bool {
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && refused.Code == "53300" // too_many_connections
+}

@@ -1,0 +1,196 @@
+package graph
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+
+	"roster/models"
+)
+
+// httpError is a request that breaks the rules of HTTP rather than of GraphQL.
+type httpError struct {
+	status  int
+	code    models.Code
+	message string
+}
+
+// Error gives the message for the caller.
+func (e *httpError) Error() string { return e.message }
+
+func badRequest(format string, args ...any) error {
+	return models.Errorf(models.CodeBadRequest, format, args...)
+}
+
+func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) (Request, error) {
+	mediaType, options, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || mediaType != jsonType {
+		return Request{}, &httpError{http.StatusUnsupportedMediaType, models.CodeBadRequest, "Content-Type must be " + jsonType}
+	}
+	if charset := options["charset"]; charset != "" && !strings.EqualFold(charset, "utf-8") {
+		return Request{}, &httpError{http.StatusUnsupportedMediaType, models.CodeBadRequest, "the charset must be utf-8"}
+	}
+	body, err := h.decompress(http.MaxBytesReader(w, r.Body, h.maxBody), r.Header.Get("Content-Encoding"))
+	if err != nil {
+		return Request{}, err
+	}
+	data, err := io.ReadAll(body)
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge || int64(len(data)) > h.maxBody {
+		return Request{}, &httpError{http.StatusRequestEntityTooLarge, models.CodePayloadTooLarge,
+			fmt.Sprintf("the body is too large: at most %d bytes are allowed", h.maxBody)}
+	}
+	if err != nil {
+		return Request{}, badRequest("the body could not be read to its end")
+	}
+	if !utf8.Valid(data) {
+		return Request{}, badRequest("the body is not valid UTF-8")
+	}
+	if models.LoneSurrogate(data) {
+		return Request{}, errHalf("the body")
+	}
+	if bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("[")) {
+		return Request{}, badRequest("batching is not supported: the body must be one JSON object")
+	}
+	// A struct would take Variables for variables: encoding/json does not mind the case.
+	parameters, err := decodeObject(data)
+	if err != nil {
+		return Request{}, badRequest("the body must be a JSON object with query, and optionally operationName (texts), variables and extensions (objects)")
+	}
+	return newRequest(parameters)
+}
+
+// decompress reads a body that the client compressed.
+func (h *Handler) decompress(body io.Reader, encoding string) (io.Reader, error) {
+	switch strings.ToLower(encoding) {
+	case "", "identity":
+		return body, nil
+	case "gzip":
+		unzipped, err := gzip.NewReader(body)
+		if err != nil {
+			return nil, badRequest("the body is not valid gzip")
+		}
+		// One byte more than allowed tells that there is too much.
+		return io.LimitReader(unzipped, h.maxBody+1), nil
+	}
+	return nil, &httpError{http.StatusUnsupportedMediaType, models.CodeBadRequest, "Content-Encoding must be gzip or identity"}
+}
+
+func readURL(r *http.Request) (Request, error) {
+	// r.URL.Query drops what is malformed, and a dropped variable would hand out
+	// users that were not asked for.
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return Request{}, badRequest("the query string is not well formed: percent-encode every & ; %% and = of a value")
+	}
+	for _, name := range []string{"query", "operationName", "documentId", "variables", "extensions"} {
+		if n := len(values[name]); n > 1 {
+			return Request{}, badRequest("%s is given %d times; once is allowed", name, n)
+		}
+	}
+	parameters := map[string]any{}
+	for _, name := range []string{"query", "operationName", "documentId"} {
+		parameters[name] = values.Get(name)
+	}
+	for _, name := range []string{"variables", "extensions"} {
+		value := values.Get(name)
+		if value == "" {
+			continue
+		}
+		if models.LoneSurrogate([]byte(value)) {
+			return Request{}, errHalf(name)
+		}
+		if parameters[name], err = decodeObject([]byte(value)); err != nil {
+			return Request{}, badRequest("%s must be a JSON object and nothing else", name)
+		}
+	}
+	return newRequest(parameters)
+}
+
+// newRequest makes a Request of parameters that were read as JSON.
+func newRequest(parameters map[string]any) (request Request, err error) {
+	for _, text := range []struct {
+		name  string
+		value *string
+	}{{"query", &request.Query}, {"operationName", &request.OperationName}, {"documentId", &request.DocumentID}} {
+		if *text.value, err = parameter[string](parameters, text.name, "string"); err != nil {
+			return Request{}, err
+		}
+	}
+	if request.Variables, err = objectParameter(parameters, "variables"); err != nil {
+		return Request{}, err
+	}
+	extensions, err := objectParameter(parameters, "extensions")
+	if err != nil {
+		return Request{}, err
+	}
+	request.Hash, err = persistedQuery(extensions)
+	return request, err
+}
+
+// parameter gives a parameter of a type, or nothing where it is null or not given.
+func parameter[T any](parameters map[string]any, name, kind string) (value T, err error) {
+	given := parameters[name]
+	value, ok := given.(T)
+	if !ok && given != nil {
+		return value, badRequest("%s must be a JSON %s", name, kind)
+	}
+	return value, nil
+}
+
+func objectParameter(parameters map[string]any, name string) (map[string]any, error) {
+	value, err := parameter[map[string]any](parameters, name, "object")
+	if err == nil && nests(value, maxNesting) {
+		err = models.Errorf(models.CodeBadUserInput, "%s nest too deep: at most %d levels are allowed", name, maxNesting)
+	}
+	return value, err
+}
+
+// decodeObject decodes a JSON object, or null, and nothing else. Numbers stay as they
+// were written.
+func decodeObject(data []byte) (object map[string]any, err error) {
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber()
+	if err := decoder.Decode(&object); err != nil {
+		return nil, err
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("more follows")
+	}
+	return object, nil
+}
+
+// errHalf refuses a text that would be another one once it is read.
+func errHalf(where string) error {
+	return models.Errorf(models.CodeBadUserInput, "%s: an escape stands for half a character", where)
+}
+
+// maxNesting is more than twice what the deepest filter needs. gqlgen takes time that
+// grows with the square of the levels.
+const maxNesting = 32
+
+// nests reports whether a JSON value has more levels of objects and lists than these.
+func nests(value any, levels int) bool {
+	switch value := value.(type) {
+	case map[string]any:
+		for _, field := range value {
+			if levels == 0 || nests(field, levels-1) {
+				return true
+			}
+		}
+	case []any:
+		for _, element := range value {
+			if levels == 0 || nests(element, levels-1) {
+				return true
+			}
+		}
+	}
+	return false
+}
