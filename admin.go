@@ -44,14 +44,14 @@ func newMetrics(admission *admission, resets *resetLimit) *metrics {
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "roster_connections_reset_total", Help: "How often a connection of HTTP/2 was ended because its client gave up too many requests."},
 			func() float64 { return float64(resets.ended.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "roster_documents_running", Help: "GraphQL documents that run."},
-			func() float64 { return float64(len(admission.places)) }),
+			func() float64 { return float64(len(admission.slots)) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "roster_documents_waiting", Help: "Requests that wait until a document of theirs may run."},
 			func() float64 { return float64(admission.waiting.Load()) }),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
-// begin counts a request that begins; what it gives counts its end.
+// begin counts a request that begins, and end its end.
 func (m *metrics) begin() (end func(route string, status int, took time.Duration)) {
 	m.running.Inc()
 	return func(route string, status int, took time.Duration) {
@@ -86,8 +86,8 @@ func (s *server) listenAdmin(ctx context.Context) (net.Listener, error) {
 	return listener, nil
 }
 
-// startAdmin serves the operator, if the settings say so. What it gives ends
-// that, at once: nobody waits for the end of a profile.
+// startAdmin serves the operator, if the settings say so. stop ends that at once: nobody
+// waits for the end of a profile.
 func (s *server) startAdmin() (stop func()) {
 	if s.admin == nil {
 		return func() {}
@@ -99,7 +99,7 @@ func (s *server) startAdmin() (stop func()) {
 	return func() {
 		_ = server.Close() // there is nothing to lose
 		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
-			s.log.Warn("metrics and profiles were not served any more", "error", err)
+			s.log.Warn("metrics and profiles are no longer served", "error", err)
 		}
 	}
 }

@@ -42,7 +42,7 @@ func TestAdminListener(t *testing.T) {
 		"roster_requests_running 0", "roster_requests_shed_total 0", "roster_documents_running 0", "roster_documents_waiting 0",
 	} {
 		// A client may have its answer a little before it is counted.
-		for deadline := time.Now().Add(10 * time.Second); ; wait(t.Context(), time.Millisecond) {
+		for deadline := time.Now().Add(10 * time.Second); ; sleep(t.Context(), time.Millisecond) {
 			if _, _, metrics = ask(t, "GET", "http://"+admin+"/metrics", "", ""); strings.Contains(metrics, want+"\n") {
 				break
 			}

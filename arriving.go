@@ -7,10 +7,10 @@ import (
 	"slices"
 )
 
-// mostArriving bounds the memory for the bodies of one caller that are on their way or
+// maxArriving bounds the memory for the bodies of one caller that are on their way or
 // wait for a place, over however many connections they come: a hundred and more of the
 // size that is allowed without a setting.
-const mostArriving = 8 << 20
+const maxArriving = 8 << 20
 
 // readAhead reads a body before anybody asks for it, up to one byte more than
 // the handler accepts, and gives it as it was sent, with the error that ended it.

@@ -50,7 +50,7 @@ func TestArrivingBodiesAreBounded(t *testing.T) {
 		handler.ServeHTTP(answer, request)
 		statuses <- answer.Code
 	}
-	const most = mostArriving / maxBody
+	const most = maxArriving / maxBody
 	for range most {
 		go send("greedy", maxBody)
 		<-given

@@ -101,7 +101,7 @@ func (l *load) run(connections, rate int, duration time.Duration) outcome {
 				pause = time.Duration(connections) * time.Second / time.Duration(rate)
 			}
 			for next := began.Add(pause * time.Duration(i) / time.Duration(connections)); ; next = next.Add(pause) {
-				wait(l.t.Context(), time.Until(next))
+				sleep(l.t.Context(), time.Until(next))
 				sent := time.Now()
 				if sent.Sub(began) > duration {
 					break

@@ -12,32 +12,31 @@ import (
 // connectionLimit bounds the number of connections, and with it the memory for
 // those that nobody uses. Room for one more is made by closing the one that has
 // been without a request for longest, as HTTP allows at any time; so whoever
-// opens many keeps nobody out. When each has a request, the one goes that has shown no
-// token and has taken nothing of its answer for longest, as somebody has who asks for
-// a file and then does not read it. When each is a caller's, the oldest goes of a
-// caller who has more than half of them all. A new connection finds no room only while
-// every other one is a caller's and nobody has so many.
+// opens many keeps nobody out. When each has a request, the one without a valid token
+// goes whose client has taken nothing of its answer for longest, such as one that asks
+// for a file and does not read it. When each is a caller's, the oldest of a caller who
+// has more than half of them all goes. A new connection finds no room only while every
+// other one is a caller's and nobody has so many.
 //
-// It also closes those that nobody has used for long. net/http can do that too, but
-// then keeps for as long, over HTTP/2, what was under way on a connection when it
-// ended, which is half a megabyte when it ended amid many requests. The price is
-// that a client of HTTP/2 is not told first: the time is longer than most wait
-// between two requests.
+// It also closes those that nobody has used for long. net/http can do that too, but over
+// HTTP/2 it then keeps what was under way on a connection for as long after its end:
+// half a megabyte when that was amid many requests. The price is that a client of HTTP/2
+// is not told first, so the time is longer than most wait between two requests.
 type connectionLimit struct {
-	most int
+	limit int
 
 	mu sync.Mutex
 	// all has every connection, with its place in one of the lists.
 	all map[net.Conn]*list.Element
 	// unused are those without a request, and anonymous those with requests none of
-	// which has shown a token. All lists hold closable, the longest in front.
+	// which had a valid token. All lists hold closable, the longest in front.
 	unused, anonymous *list.List
-	// callers are those with a request that has, by the first caller on each.
+	// callers are those with a request that had one, by the first caller on each.
 	callers map[callerName]*list.List
 }
 
-// closable is a connection that may be closed to make room, and the list it is in,
-// which is that of a caller or of none.
+// closable is a connection that may be closed to make room, the list that it is in, and
+// the caller whose list that is, if any.
 type closable struct {
 	net.Conn
 	since  time.Time
@@ -52,28 +51,28 @@ const (
 	idleInterval = 5 * time.Second
 )
 
-func newConnectionLimit(most int) *connectionLimit {
-	return &connectionLimit{most: most, all: map[net.Conn]*list.Element{}, unused: list.New(), anonymous: list.New(), callers: map[callerName]*list.List{}}
+func newConnectionLimit(limit int) *connectionLimit {
+	return &connectionLimit{limit: limit, all: map[net.Conn]*list.Element{}, unused: list.New(), anonymous: list.New(), callers: map[callerName]*list.List{}}
 }
 
 // note follows the connections; it is a ConnState of an http.Server.
 func (l *connectionLimit) note(connection net.Conn, state http.ConnState) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	place, known := l.all[connection]
+	element, known := l.all[connection]
 	if !known && state != http.StateNew {
 		return // it is being closed, to make room
 	}
-	l.remove(place)
+	l.remove(element)
 	switch state {
 	case http.StateNew, http.StateIdle:
-		l.add(l.unused, connection)
+		l.add(l.unused, connection, callerName{})
 	case http.StateActive:
-		l.add(l.anonymous, connection)
+		l.add(l.anonymous, connection, callerName{})
 	case http.StateClosed, http.StateHijacked:
 		delete(l.all, connection)
 	}
-	if len(l.all) <= l.most {
+	if len(l.all) <= l.limit {
 		return
 	}
 	own := l.all[connection]
@@ -92,63 +91,62 @@ func (l *connectionLimit) note(connection net.Conn, state http.ConnState) {
 // there may be, or nil.
 func (l *connectionLimit) overHalf() *list.Element {
 	for _, connections := range l.callers {
-		if connections.Len() > max(1, l.most/2) {
+		if connections.Len() > max(1, l.limit/2) {
 			return connections.Front()
 		}
 	}
 	return nil
 }
 
-func (l *connectionLimit) add(to *list.List, connection net.Conn) {
-	l.all[connection] = to.PushBack(closable{Conn: connection, since: time.Now(), list: to})
+func (l *connectionLimit) add(to *list.List, connection net.Conn, caller callerName) {
+	l.all[connection] = to.PushBack(closable{connection, time.Now(), to, caller})
 }
 
 // remove takes a connection out of the list that it is in, if any.
-func (l *connectionLimit) remove(place *list.Element) {
-	if place == nil {
+func (l *connectionLimit) remove(element *list.Element) {
+	if element == nil {
 		return
 	}
-	c := place.Value.(closable)
-	if c.list.Remove(place); c.list.Len() == 0 && c.list == l.callers[c.caller] {
+	c := element.Value.(closable)
+	if c.list.Remove(element); c.list.Len() == 0 && c.list == l.callers[c.caller] {
 		delete(l.callers, c.caller)
 	}
 }
 
-// keep keeps the connection of a request whose token is valid from being closed, until
-// it has no request, while its caller does not have too many. It may have none any
-// more: one of HTTP/2 can be given up before.
+// keep protects the connection of a request with a valid token from being closed while it
+// has a request and its caller does not have too many. It may be idle by now: a request
+// of HTTP/2 can be given up before.
 func (l *connectionLimit) keep(r *http.Request) {
-	c, ok := r.Context().Value(resetsKey{}).(*resets)
-	if !ok {
+	connection := connectionOf(r.Context())
+	if connection == nil {
 		return // in tests
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if place := l.all[c.connection]; place != nil && place.Value.(closable).list == l.anonymous {
-		l.remove(place)
-		by := callerOf(r.Context())
-		if l.callers[by] == nil {
-			l.callers[by] = list.New()
+	if element := l.all[connection.Conn]; element != nil && element.Value.(closable).list == l.anonymous {
+		l.remove(element)
+		caller := callerOf(r.Context())
+		if l.callers[caller] == nil {
+			l.callers[caller] = list.New()
 		}
-		own := l.callers[by]
-		l.all[c.connection] = own.PushBack(closable{c.connection, time.Now(), own, by})
+		l.add(l.callers[caller], connection.Conn, caller)
 	}
 }
 
-// progressed notes that a client who has shown no token has taken a part of its answer:
-// those go first who take none.
+// progressed notes that a client without a valid token has taken a part of its answer:
+// those that take none are closed first.
 func (l *connectionLimit) progressed(connection net.Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if place := l.all[connection]; place != nil && place.Value.(closable).list == l.anonymous {
-		l.anonymous.MoveToBack(place)
+	if element := l.all[connection]; element != nil && element.Value.(closable).list == l.anonymous {
+		l.anonymous.MoveToBack(element)
 	}
 }
 
 // close closes a connection.
-func (l *connectionLimit) close(place *list.Element) {
-	closing := place.Value.(closable).Conn
-	l.remove(place)
+func (l *connectionLimit) close(element *list.Element) {
+	closing := element.Value.(closable).Conn
+	l.remove(element)
 	delete(l.all, closing)
 	// TLS says goodbye, for which a client that reads nothing can make it wait.
 	go func() { _ = closing.Close() }() // it is given up in any case

@@ -86,7 +86,7 @@ func TestConnectionLimitKeepsThoseInUse(t *testing.T) {
 	defer busy.Close()
 	limit.note(busy, http.StateNew)
 	limit.note(busy, http.StateActive)
-	limit.keep(httptest.NewRequestWithContext((&resetLimit{}).context(t.Context(), busy), "GET", "/", nil))
+	limit.keep(httptest.NewRequestWithContext(withConnection(t.Context(), busy), "GET", "/", nil))
 	late, other := net.Pipe()
 	limit.note(late, http.StateNew)
 	if _, err := other.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
@@ -114,8 +114,8 @@ func TestConnectionLimitKeepsThoseThatRead(t *testing.T) {
 		limit.note(connection, http.StateNew)
 		limit.note(connection, http.StateActive)
 	}
-	on := &resets{connection: reading}
-	recorder := &statusRecorder{ResponseWriter: httptest.NewRecorder(), patience: readTime, visit: &visit{}, on: on, connections: limit}
+	on := &clientConnection{Conn: reading}
+	recorder := &statusRecorder{ResponseWriter: httptest.NewRecorder(), patience: readTime, state: &requestState{}, connection: on, connections: limit}
 	if _, err := recorder.Write(make([]byte, 2*partSize)); err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +188,7 @@ func (l *connectionLimit) ofCallers() (n int) {
 func TestConnectionOfARequestThatIsOverIsNotKept(t *testing.T) {
 	limit := newConnectionLimit(1)
 	server, client := net.Pipe()
-	request := httptest.NewRequestWithContext((&resetLimit{}).context(t.Context(), server), "GET", "/", nil)
+	request := httptest.NewRequestWithContext(withConnection(t.Context(), server), "GET", "/", nil)
 	for _, state := range []http.ConnState{http.StateNew, http.StateActive, http.StateIdle} {
 		limit.note(server, state)
 	}
@@ -216,7 +216,7 @@ func TestIdleConnectionsAreClosed(t *testing.T) {
 			limit.note(server, http.StateNew)
 			limit.note(server, state)
 			if caller {
-				limit.keep(httptest.NewRequestWithContext((&resetLimit{}).context(ctx, server), "GET", "/", nil))
+				limit.keep(httptest.NewRequestWithContext(withConnection(ctx, server), "GET", "/", nil))
 			}
 			return client
 		}

@@ -89,7 +89,7 @@ type demoCustomer struct {
 }
 
 // Run fills a database, serves it and prints how to try it, until ctx is done.
-func (c *demoCommand) Run(ctx context.Context, p *process) (err error) {
+func (c *demoCommand) Run(ctx context.Context, p *stdio) (err error) {
 	if err := c.validate(); err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (c *demoCommand) Run(ctx context.Context, p *process) (err error) {
 	if err != nil {
 		return err
 	}
-	database, err := db.Open(ctx, c.DatabaseURL, c.database(true))
+	database, err := db.Open(ctx, c.DatabaseURL, c.database())
 	if err != nil {
 		return err
 	}

@@ -95,7 +95,7 @@ func settle(t *testing.T, p *program, admin string, before usage) {
 	t.Helper()
 	after := used(t, p, admin)
 	for deadline := time.Now().Add(20 * time.Second); !after.within(before) && time.Now().Before(deadline); after = used(t, p, admin) {
-		wait(t.Context(), 20*time.Millisecond)
+		sleep(t.Context(), 20*time.Millisecond)
 	}
 	if !after.within(before) {
 		t.Errorf("%+v are in use, and were %+v before", after, before)

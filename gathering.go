@@ -34,18 +34,18 @@ type gatheringConnection struct {
 	gathered *[]byte
 }
 
-// mostGathered is the most that is held back, the size of net/http's buffer: what
+// maxGathered is the most that is held back, the size of net/http's buffer: what
 // follows a full one comes as it is, and leaves together with it.
-const mostGathered = 4 << 10
+const maxGathered = 4 << 10
 
-var gatheringBuffers = sync.Pool{New: func() any { return new(make([]byte, 0, mostGathered)) }}
+var gatheringBuffers = sync.Pool{New: func() any { return new(make([]byte, 0, maxGathered)) }}
 
 // Write holds back what is little, and sends it with what follows.
 func (c *gatheringConnection) Write(p []byte) (int, error) {
 	if c.gathered == nil {
 		return c.Conn.Write(p)
 	}
-	if held := len(*c.gathered); held+len(p) > mostGathered {
+	if held := len(*c.gathered); held+len(p) > maxGathered {
 		pieces := net.Buffers{*c.gathered, p}
 		n, err := pieces.WriteTo(c.Conn)
 		*c.gathered = (*c.gathered)[:0]

@@ -61,7 +61,7 @@ func serveGathering(t *testing.T, patience time.Duration, handler http.HandlerFu
 		t.Fatal(err)
 	}
 	serving := &http.Server{ReadHeaderTimeout: time.Second, ConnContext: withGathering, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		recorder := &statusRecorder{ResponseWriter: w, patience: patience, connection: gatheringOf(r)}
+		recorder := &statusRecorder{ResponseWriter: w, patience: patience, gathering: gatheringOf(r)}
 		handler(recorder, r)
 		recorder.finish(r)
 	})}

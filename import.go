@@ -27,7 +27,7 @@ type importCommand struct {
 
 // Run imports the document and prints a summary. Rows that are rejected make it
 // fail once everything else is in.
-func (c *importCommand) Run(ctx context.Context, p *process) (err error) {
+func (c *importCommand) Run(ctx context.Context, p *stdio) (err error) {
 	document, size, err := c.open(p.stdin)
 	if err != nil {
 		return err
@@ -49,23 +49,23 @@ func (c *importCommand) Run(ctx context.Context, p *process) (err error) {
 	if err != nil {
 		return err
 	}
-	var lost error // why rejected rows could not be written; the first reason
-	lose := func(reason error) {
-		if lost == nil && reason != nil {
-			lost = fmt.Errorf("--rejects: %w", reason)
+	var rejectsErr error // why rejected rows could not be written; the first reason
+	noteRejectsErr := func(reason error) {
+		if rejectsErr == nil && reason != nil {
+			rejectsErr = fmt.Errorf("--rejects: %w", reason)
 		}
 	}
-	defer func() { err = errors.Join(err, lost) }()
+	defer func() { err = errors.Join(err, rejectsErr) }()
 	rejects := p.stderr
 	if c.Rejects != "" {
-		if err := c.spareDatabase(); err != nil {
+		if err := c.checkNotDatabase(); err != nil {
 			return err
 		}
 		file, err := os.Create(c.Rejects)
 		if err != nil {
 			return fmt.Errorf("--rejects: %w", err)
 		}
-		defer func() { lose(file.Close()) }()
+		defer func() { noteRejectsErr(file.Close()) }()
 		rejects = file
 	}
 	bar := progress(p.stderr, size)
@@ -76,27 +76,27 @@ func (c *importCommand) Run(ctx context.Context, p *process) (err error) {
 		Progress:     func(_, bytes int64) { _ = bar.Set64(bytes) }, // a bar that cannot be drawn is no reason to stop
 		Reject: func(rejection db.Rejection) {
 			_, err := fmt.Fprintln(rejects, rejection)
-			lose(err)
+			noteRejectsErr(err)
 		},
 	})
-	_ = bar.Clear() // as above
-	var told error  // why the summary could not be written
+	_ = bar.Clear()      // as above
+	var summaryErr error // why the summary could not be written
 	if err == nil || summary.Rows > 0 {
-		told = c.summarize(p.stdout, summary)
+		summaryErr = c.summarize(p.stdout, summary)
 	}
 	if err != nil {
-		return errors.Join(err, told)
+		return errors.Join(err, summaryErr)
 	}
 	if summary.Rejected > 0 {
-		return errors.Join(fmt.Errorf("%d of %d rows were rejected", summary.Rejected, summary.Rows), told)
+		return errors.Join(fmt.Errorf("%d of %d rows were rejected", summary.Rejected, summary.Rows), summaryErr)
 	}
-	return told
+	return summaryErr
 }
 
 // open gives the document and its size, -1 when that cannot be told.
 func (c *importCommand) open(stdin io.Reader) (io.ReadCloser, int64, error) {
 	if c.File == "-" {
-		return io.NopCloser(stdin), -1, c.spare(stdin)
+		return io.NopCloser(stdin), -1, c.checkNotDocument(stdin)
 	}
 	file, err := os.Open(c.File)
 	if err != nil {
@@ -104,7 +104,7 @@ func (c *importCommand) open(stdin io.Reader) (io.ReadCloser, int64, error) {
 	}
 	info, err := file.Stat()
 	if err == nil {
-		err = c.spare(file)
+		err = c.checkNotDocument(file)
 	}
 	if err != nil {
 		return nil, 0, errors.Join(err, file.Close())
@@ -112,8 +112,8 @@ func (c *importCommand) open(stdin io.Reader) (io.ReadCloser, int64, error) {
 	return file, info.Size(), nil
 }
 
-// spare refuses to write the rejected rows over the document before it is read.
-func (c *importCommand) spare(document io.Reader) error {
+// checkNotDocument refuses to write the rejected rows over the document before it is read.
+func (c *importCommand) checkNotDocument(document io.Reader) error {
 	file, ok := document.(*os.File)
 	if !ok || c.Rejects == "" {
 		return nil
@@ -129,8 +129,8 @@ func (c *importCommand) spare(document io.Reader) error {
 	return nil
 }
 
-// spareDatabase refuses to write the rejected rows over a database.
-func (c *importCommand) spareDatabase() error {
+// checkNotDatabase refuses to write the rejected rows over a database.
+func (c *importCommand) checkNotDatabase() error {
 	const magic = "SQLite format 3\x00"
 	if file, err := os.Stat(c.Rejects); err != nil || !file.Mode().IsRegular() {
 		return nil // a pipe would have us wait

@@ -61,7 +61,7 @@ func (s *secretSettings) issuer() auth.Issuer {
 	}
 }
 
-// issuerEntry is an issuer in a file. Its fields are called like the flags.
+// issuerEntry is an issuer in a file. Its fields are named like the flags without "jwt-".
 type issuerEntry struct {
 	Issuer           string `json:"issuer"`
 	Audience         string `json:"audience"`
@@ -119,13 +119,13 @@ func parseIssuers(data []byte) (entries []issuerEntry, err error) {
 	decoder.DisallowUnknownFields()
 	err = decoder.Decode(&entries)
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return nil, fmt.Errorf("a JSON array of issuers is expected, each an object of texts; at byte %d stands something of the type %s", wrong.Offset, wrong.Value)
+		return nil, fmt.Errorf("a JSON array of issuers is expected, each an object of strings; the value at byte %d is of type %s", wrong.Offset, wrong.Value)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("a JSON array of issuers is expected: %w", err)
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("something stands behind the array of issuers")
+		return nil, errors.New("there is more after the array of issuers")
 	}
 	return entries, nil
 }

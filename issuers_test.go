@@ -95,10 +95,10 @@ func TestMistakesInTheFileOfIssuers(t *testing.T) {
 	good := `{"issuer": "a", "audience": "b", "secret": "` + secret + `"}`
 	for _, test := range []struct{ name, content, wants string }{
 		{"empty", "", "a JSON array of issuers is expected"},
-		{"not an array", good, "a JSON array of issuers is expected, each an object of texts; at byte 1 stands something of the type object"},
+		{"not an array", good, "a JSON array of issuers is expected, each an object of strings; the value at byte 1 is of type object"},
 		{"no issuer", "[]", "there is no issuer in it"},
 		{"null", "null", "there is no issuer in it"},
-		{"more behind it", "[" + good + "] []", "something stands behind the array"},
+		{"more behind it", "[" + good + "] []", "there is more after the array"},
 		{"unknown field", `[{"issuer": "a", "aud": "b", "secret": "` + secret + `"}]`, `unknown field "aud"`},
 		{"no audience", `[{"issuer": "a", "secret": "` + secret + `"}]`, `issuer "a": the audience is empty`},
 		{"no name", `[{"audience": "b", "secret": "` + secret + `"}]`, "issuer 1: the name (the iss claim) is empty"},

@@ -17,18 +17,18 @@ func newLog(to io.Writer) (log *slog.Logger, end func()) {
 	if !ok {
 		return slog.New(slog.NewTextHandler(to, nil)), func() {}
 	}
-	lines := &lineWriter{to: file, lines: make(chan []byte, mostLines), ended: make(chan struct{})}
+	lines := &lineWriter{to: file, lines: make(chan []byte, maxQueuedLines), ended: make(chan struct{})}
 	go lines.run()
 	return slog.New(slog.NewTextHandler(lines, nil)), lines.end
 }
 
 const (
-	// mostLines is how many lines wait to be written, which is some hundred kilobytes.
-	mostLines = 1024
-	// linesAtOnce is how many bytes of them are written at once.
-	linesAtOnce = 32 << 10
-	// lastLines is how long the end of the server waits for them.
-	lastLines = time.Second
+	// maxQueuedLines is how many lines wait to be written, which is some hundred kilobytes.
+	maxQueuedLines = 1024
+	// maxWriteBytes is how many bytes of them are written at once.
+	maxWriteBytes = 32 << 10
+	// flushTimeout is how long the end of the server waits for them.
+	flushTimeout = time.Second
 )
 
 // lineWriter has lines written by a goroutine. Those for which there is no room are lost,
@@ -67,7 +67,7 @@ func (w *lineWriter) run() {
 func (w *lineWriter) next() (lines []byte, last bool) {
 	for line := range w.lines {
 		lines = append(lines, line...)
-		if line == nil || len(w.lines) == 0 || len(lines) > linesAtOnce {
+		if line == nil || len(w.lines) == 0 || len(lines) > maxWriteBytes {
 			return lines, line == nil
 		}
 	}
@@ -76,7 +76,7 @@ func (w *lineWriter) next() (lines []byte, last bool) {
 
 // end has the last lines written, if somebody reads them. What is logged after it is lost.
 func (w *lineWriter) end() {
-	timeout := time.After(lastLines)
+	timeout := time.After(flushTimeout)
 	select {
 	case w.lines <- nil:
 	case <-timeout:

@@ -15,9 +15,10 @@ import (
 	"roster/models"
 )
 
-// identify gives every request an id: the caller's own X-Request-Id where it is
-// harmless, or a new one. It is echoed and stands in the log.
-func (s *server) identify(next http.Handler) http.Handler {
+// assignRequestID gives every request an id: the caller's own X-Request-Id where it is
+// harmless, or a new one. It is echoed and stands in the log. It also sets nosniff for
+// all answers.
+func (s *server) assignRequestID(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := r.Header.Get("X-Request-Id")
 		if !harmless(id) {
@@ -47,7 +48,7 @@ func harmless(id string) bool {
 // recover makes the middleware that turns a panic outside the resolvers into one
 // 500, answered by refuse, and one line in the log. An answer that has begun is
 // cut, as it must not look complete. A panic that cuts it on purpose passes.
-func (s *server) recover(refuse refuse) func(http.Handler) http.Handler {
+func (s *server) recover(refuse refuseFunc) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			begun := &statusRecorder{ResponseWriter: w}
@@ -70,28 +71,28 @@ func (s *server) recover(refuse refuse) func(http.Handler) http.Handler {
 	}
 }
 
-// refuse answers a request with an error, in the form of the API that it is for.
-type refuse = func(w http.ResponseWriter, r *http.Request, err error)
+// refuseFunc answers a request with an error, in the form of the API that it is for.
+type refuseFunc = func(w http.ResponseWriter, r *http.Request, err error)
 
-// unread refuses requests whose body nobody has read. net/http would read it before
+// refuseUnread refuses requests whose body nobody has read. net/http would read it before
 // it sends the answer, so that the connection can be used again, and wait for a slow
 // one as long as a request may take to arrive.
-func unread(refuse refuse) refuse {
+func refuseUnread(refuse refuseFunc) refuseFunc {
 	return func(w http.ResponseWriter, r *http.Request, err error) {
 		if r.Body != http.NoBody {
-			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyOnItsWay)) // a writer of tests has no deadlines
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(drainTime)) // a writer of tests has no deadlines
 			// HTTP/2 ends a stream and keeps the connection.
-			if r.ProtoMajor < 2 && !arrives(r) {
-				closePatiently(w)
+			if r.ProtoMajor < 2 && !drainBody(r) {
+				lingerClose(w)
 			}
 		}
 		refuse(w, r, err)
 	}
 }
 
-// arrives reads a body and reports whether that was all of it. A client that expects
+// drainBody reads a body and reports whether that was all of it. A client that expects
 // to be asked for its body is not asked.
-func arrives(r *http.Request) bool {
+func drainBody(r *http.Request) bool {
 	const most = 256 << 10 // which is what net/http itself would read
 	if r.Header.Get("Expect") != "" {
 		return false
@@ -100,10 +101,10 @@ func arrives(r *http.Request) bool {
 	return errors.Is(err, io.EOF)
 }
 
-// closePatiently has net/http close the connection after the answer as it does when a
-// body is too large, which is to wait for half a second. What of the body arrives after
-// a connection was closed resets it, and the client may never see the answer.
-func closePatiently(w http.ResponseWriter) {
+// lingerClose has net/http close the connection after the answer as it does for a body
+// that is too large: half a second later. Bytes that arrive on a closed connection reset
+// it, and the client may never see the answer.
+func lingerClose(w http.ResponseWriter) {
 	for {
 		outer, ok := w.(interface{ Unwrap() http.ResponseWriter })
 		if !ok {
@@ -114,8 +115,8 @@ func closePatiently(w http.ResponseWriter) {
 	_, _ = http.MaxBytesReader(w, io.NopCloser(strings.NewReader("more")), 0).Read(make([]byte, 1))
 }
 
-// bodyOnItsWay is how long a body that nobody reads may take to arrive.
-const bodyOnItsWay = 20 * time.Millisecond
+// drainTime is how long a body that nobody reads may take to arrive.
+const drainTime = 20 * time.Millisecond
 
 // refusePlain refuses what is for no API in plain text.
 func refusePlain(w http.ResponseWriter, r *http.Request, err error) {

@@ -17,48 +17,49 @@ import (
 )
 
 // admission bounds how much is worked on at once. More than the processors and
-// the database can do together only makes everybody wait. So what has a place is
-// answered about as fast as on an idle server, some wait for a place, and
+// the database can do together only makes everybody wait. So what has a slot is
+// answered about as fast as on an idle server, some wait for a slot, and
 // everything beyond is refused after a moment, with hardly any work done for it.
 //
-// A place is held while a GraphQL document runs, whether a caller sent it or it
+// A slot is held while a GraphQL document runs, whether a caller sent it or it
 // is one of the REST endpoints' own, and not for the whole request. Neither a
 // client that sends its body slowly nor one that reads its answer slowly keeps
-// others out, and a stream, which may take hours, has a place for each of its
+// others out, and a stream, which may take hours, has a slot for each of its
 // pages only.
 //
-// One caller has at most two thirds of the places, of the room to wait and, in all of
-// its documents together, three quarters of the connections to the database, each
-// rounded up: with lists that take seconds it could keep everybody else out otherwise,
-// by one document of many. Where nothing is set there is half as much room again for
-// that as the machine needs, so that a caller alone is answered as quickly.
+// One caller has at most two thirds of the slots and of the queue and, in all of its
+// documents together, three quarters of the database connections, each rounded up:
+// otherwise lists that take seconds, many in one document, could keep everybody else
+// out. Without a setting there are half as many slots again as the machine needs, so
+// that a caller alone is answered as quickly.
 type admission struct {
-	places  chan struct{}
+	slots   chan struct{}
 	queue   int64 // the most that wait
 	maxWait time.Duration
+	// waiting is how many wait in acquireOrRefuse; streams between pages do not count.
 	waiting atomic.Int64
 	refused atomic.Int64
 
 	// share is what one caller may have at once, and callers has those who have some.
 	share   share
 	mu      sync.Mutex
-	callers map[callerName]*presence
+	callers map[callerName]*callerUsage
 }
 
-// share is how many documents of a caller run, wait, and use the database at once.
+// share is how many documents of a caller run and wait, and its statements, at once.
 type share struct {
-	places, queue, statements int
+	slots, queue, statements int
 }
 
-// presence is what a caller has at the moment.
-type presence struct {
-	places, statements chan struct{}
-	waiting            atomic.Int64
-	// documents is how many run, wait or are held; with the last of them the presence ends.
+// callerUsage is what a caller has at the moment.
+type callerUsage struct {
+	slots, statements chan struct{}
+	waiting           atomic.Int64
+	// documents is how many run, wait or are held; with the last of them this is forgotten.
 	documents int
 }
 
-// maxWait is how long a request waits for a place at most. It matters only when
+// maxWait is how long a request waits for a slot at most. It matters only when
 // what runs is slow, or stuck: otherwise the few who may wait have their turn in
 // some hundredths of a second.
 const maxWait = time.Second
@@ -66,44 +67,43 @@ const maxWait = time.Second
 // holdTime is how long a request is held that finds no room before it is refused.
 // Callers who are refused tend to ask again at once, and reading and refusing ten
 // thousand requests a second leaves little time to answer any: with four times
-// what the server can do, from 256 connections, 57 to 81 % of the best throughput
-// was answered like this, and 35 % without it. It is short enough for a caller that
-// tries another server then.
+// what the server can do, from 256 connections, it kept 57 to 81 % of its best
+// throughput this way, and 35 % without. It is short enough for a caller that then
+// tries another server.
 const holdTime = 25 * time.Millisecond
 
-// together is how many documents may run or wait at least. So many are answered
+// minAdmitted is how many documents may run or wait at least. So many are answered
 // before anybody has waited for long.
-const together = 32
+const minAdmitted = 32
 
-// newAdmission makes one for so many documents at once, of which one caller may have so
-// many, and so many statements at once of a caller. Four times as many may wait, which
-// keeps the last of them for about as long as a busy server takes to answer anyway, or
-// more where few run.
-func newAdmission(places, ofCaller, statements int) *admission {
-	queue := max(4*ofCaller, together-ofCaller)
+// newAdmission lets this many documents run at once, of which one caller may have perCaller
+// and, in all of them together, this many statements. Four times as many may wait, or more
+// where few run: the last of them waits about as long as a busy server takes anyway.
+func newAdmission(slots, perCaller, statements int) *admission {
+	queue := max(4*perCaller, minAdmitted-perCaller)
 	return &admission{
-		places: make(chan struct{}, places), queue: int64(queue + queue/2), maxWait: maxWait,
-		share:   share{ofCaller, queue, statements},
-		callers: map[callerName]*presence{},
+		slots: make(chan struct{}, slots), queue: int64(queue + queue/2), maxWait: maxWait,
+		share:   share{perCaller, queue, statements},
+		callers: map[callerName]*callerUsage{},
 	}
 }
 
-// suitableAdmission makes one for this machine and database, and for as many documents
+// admissionFor makes one for this machine and database, and for as many documents
 // at once as are set, if any. A document on SQLite is work for a processor and nothing
 // else: more at once would only take turns, and keep those waiting that are to be
 // refused. One on PostgreSQL spends about half of its time there; more of them than
 // there are connections would wait for one of those.
-func suitableAdmission(database *db.DB, settings *serverSettings) *admission {
+func admissionFor(database *db.DB, settings *serverSettings) *admission {
 	connections := database.Connections()
 	statements := connections - connections/4
-	if places := settings.MaxConcurrent; places > 0 {
-		return newAdmission(places, places-places/3, statements)
+	if slots := settings.MaxConcurrent; slots > 0 {
+		return newAdmission(slots, slots-slots/3, statements)
 	}
-	ofCaller := runtime.GOMAXPROCS(0)
+	perCaller := runtime.GOMAXPROCS(0)
 	if database.Engine() == db.Postgres {
-		ofCaller = max(settings.DatabaseConnections, 2*ofCaller)
+		perCaller = max(settings.DatabaseConnections, 2*perCaller)
 	}
-	return newAdmission(ofCaller+(ofCaller+1)/2, ofCaller, statements)
+	return newAdmission(perCaller+(perCaller+1)/2, perCaller, statements)
 }
 
 // full reports whether as many wait as may.
@@ -111,139 +111,139 @@ func (a *admission) full() bool { return a.waiting.Load() >= a.queue }
 
 // hasRoom reports whether one more may wait. A request that finds no room is held
 // for a moment, once, and looks again.
-func (a *admission) hasRoom(ctx context.Context, full func() bool) bool {
+func hasRoom(ctx context.Context, full func() bool) bool {
 	if !full() {
 		return true
 	}
-	if visit, ok := ctx.Value(visitKey{}).(*visit); ok {
-		if visit.held {
+	if state := stateOf(ctx); state != nil {
+		if state.held {
 			return false
 		}
-		visit.held = true
+		state.held = true
 	}
-	wait(ctx, holdTime)
+	sleep(ctx, holdTime)
 	return !full()
 }
 
 func (a *admission) refusal(ctx context.Context) error {
 	a.refused.Add(1)
-	if visit, ok := ctx.Value(visitKey{}).(*visit); ok {
-		visit.refused = true
+	if state := stateOf(ctx); state != nil {
+		state.refused = true
 	}
-	return models.Errorf(models.CodeUnavailable, "The server has more to do than it can. Try again in a moment.")
+	return models.Errorf(models.CodeUnavailable, "The server has too much to do. Try again in a moment.")
 }
 
-// place is the place of one document.
-type place struct {
+// slot is what one document holds while it runs.
+type slot struct {
 	admission *admission
-	by        callerName
-	of        *presence
+	caller    callerName
+	usage     *callerUsage
 }
 
-// come notes a document of the caller of ctx, until place.forget.
-func (a *admission) come(ctx context.Context) place {
-	by := callerOf(ctx)
+// register notes a document of the caller of ctx, until slot.unregister.
+func (a *admission) register(ctx context.Context) slot {
+	caller := callerOf(ctx)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	of := a.callers[by]
-	if of == nil {
-		of = &presence{places: make(chan struct{}, a.share.places), statements: make(chan struct{}, a.share.statements)}
-		a.callers[by] = of
+	usage := a.callers[caller]
+	if usage == nil {
+		usage = &callerUsage{slots: make(chan struct{}, a.share.slots), statements: make(chan struct{}, a.share.statements)}
+		a.callers[caller] = usage
 	}
-	of.documents++
-	return place{a, by, of}
+	usage.documents++
+	return slot{a, caller, usage}
 }
 
-// forget undoes admission.come.
-func (p place) forget() {
-	p.admission.mu.Lock()
-	defer p.admission.mu.Unlock()
-	if p.of.documents--; p.of.documents == 0 {
-		delete(p.admission.callers, p.by)
+// unregister undoes admission.register.
+func (s slot) unregister() {
+	s.admission.mu.Lock()
+	defer s.admission.mu.Unlock()
+	if s.usage.documents--; s.usage.documents == 0 {
+		delete(s.admission.callers, s.caller)
 	}
 }
 
 // full reports whether as many of the caller's wait as may, or of all.
-func (p place) full() bool {
-	return p.of.waiting.Load() >= int64(p.admission.share.queue) || p.admission.full()
+func (s slot) full() bool {
+	return s.usage.waiting.Load() >= int64(s.admission.share.queue) || s.admission.full()
 }
 
 // context has the statements of the document counted with those of its caller.
-func (p place) context(ctx context.Context) context.Context {
-	return db.WithTurns(ctx, p.of.statements)
+func (s slot) context(ctx context.Context) context.Context {
+	return db.WithStatementLimit(ctx, s.usage.statements)
 }
 
-// leave gives the place back.
-func (p place) leave() {
-	<-p.admission.places
-	<-p.of.places
-	p.forget()
+// release gives the slot back.
+func (s slot) release() {
+	<-s.admission.slots
+	<-s.usage.slots
+	s.unregister()
 }
 
-// enter gives a place, for which it waits a moment. The error is a
+// acquireOrRefuse gives a slot, for which it waits a moment. The error is a
 // *models.Error of CodeUnavailable.
-func (a *admission) enter(ctx context.Context) (place, error) {
-	p := a.come(ctx)
-	if p.enterNow() {
-		return p, nil
+func (a *admission) acquireOrRefuse(ctx context.Context) (slot, error) {
+	s := a.register(ctx)
+	if s.tryAcquire() {
+		return s, nil
 	}
-	if !a.hasRoom(ctx, p.full) {
-		p.forget()
-		return place{}, a.refusal(ctx)
+	if !hasRoom(ctx, s.full) {
+		s.unregister()
+		return slot{}, a.refusal(ctx)
 	}
 	a.waiting.Add(1)
 	defer a.waiting.Add(-1)
-	p.of.waiting.Add(1)
-	defer p.of.waiting.Add(-1)
+	s.usage.waiting.Add(1)
+	defer s.usage.waiting.Add(-1)
 	waiting, cancel := context.WithTimeout(ctx, a.maxWait)
 	defer cancel()
-	if p.wait(waiting) != nil {
-		p.forget()
-		return place{}, a.refusal(ctx)
+	if s.wait(waiting) != nil {
+		s.unregister()
+		return slot{}, a.refusal(ctx)
 	}
-	return p, nil
+	return s, nil
 }
 
-// enterPatiently waits for a place as long as ctx allows. The error is a
+// acquire waits for a slot as long as ctx allows. The error is a
 // *models.Error of CodeTimeout.
-func (a *admission) enterPatiently(ctx context.Context) (place, error) {
-	p := a.come(ctx)
-	if err := p.wait(ctx); err != nil {
-		p.forget()
-		return place{}, err
+func (a *admission) acquire(ctx context.Context) (slot, error) {
+	s := a.register(ctx)
+	if err := s.wait(ctx); err != nil {
+		s.unregister()
+		return slot{}, err
 	}
-	return p, nil
+	return s, nil
 }
 
-// enterNow takes the place if it is free.
-func (p place) enterNow() bool {
+// tryAcquire takes the slot if it is free.
+func (s slot) tryAcquire() bool {
 	select {
-	case p.of.places <- struct{}{}:
+	case s.usage.slots <- struct{}{}:
 	default:
 		return false
 	}
 	select {
-	case p.admission.places <- struct{}{}:
+	case s.admission.slots <- struct{}{}:
 		return true
 	default:
-		<-p.of.places
+		<-s.usage.slots
 		return false
 	}
 }
 
-// wait waits for the place: for one of the caller's first, as those who have one
-// of all are not to wait for anything.
-func (p place) wait(ctx context.Context) error {
+// wait waits for the slot, for one of the caller's first: nobody may hold a shared one
+// while waiting.
+func (s slot) wait(ctx context.Context) error {
 	select {
-	case p.of.places <- struct{}{}:
+	case s.usage.slots <- struct{}{}:
 	case <-ctx.Done():
 		return tookTooLong(ctx)
 	}
 	select {
-	case p.admission.places <- struct{}{}:
+	case s.admission.slots <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		<-p.of.places
+		<-s.usage.slots
 		return tookTooLong(ctx)
 	}
 }
@@ -252,24 +252,30 @@ func tookTooLong(ctx context.Context) error {
 	return &models.Error{Code: models.CodeTimeout, Message: "The answer took too long.", Err: context.Cause(ctx)}
 }
 
-// visit is what is known of one request.
-type visit struct {
-	admitted bool // it has had a place already
-	held     bool // it has found no room once
-	refused  bool // it got none
-	known    bool // it has shown a token
+// requestState is what is known of one request.
+type requestState struct {
+	admitted      bool // it has had a slot already
+	held          bool // it has found no room once
+	refused       bool // it got none
+	authenticated bool // its token was verified
 }
 
-type visitKey struct{}
+type requestStateKey struct{}
 
-// door makes the middleware that holds requests while as many wait as may, and
+// stateOf gives what is known of the request of ctx; nil where there is none, as in tests.
+func stateOf(ctx context.Context) *requestState {
+	state, _ := ctx.Value(requestStateKey{}).(*requestState)
+	return state
+}
+
+// shed makes the middleware that holds requests while as many wait as may, and
 // refuses those for which there is no room after that. It stands before everything
 // that costs: the time limit, the compression, the token and the body.
-func (a *admission) door(refuse refuse) func(http.Handler) http.Handler {
-	refuse = unread(refuse)
+func (a *admission) shed(refuse refuseFunc) func(http.Handler) http.Handler {
+	refuse = refuseUnread(refuse)
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if !a.hasRoom(r.Context(), a.full) {
+			if !hasRoom(r.Context(), a.full) {
 				refuse(w, r, a.refusal(r.Context()))
 				return
 			}
@@ -279,28 +285,28 @@ func (a *admission) door(refuse refuse) func(http.Handler) http.Handler {
 }
 
 // admit makes the middleware for a handler that runs one document: it takes a
-// place once the request has arrived, and gives it back when the answer begins.
-func (a *admission) admit(maxBody int64, refuse refuse) func(http.Handler) http.Handler {
-	arriving := newCallerBytes(max(mostArriving, 2*maxBody))
+// slot once the request has arrived, and gives it back when the answer begins.
+func (a *admission) admit(maxBody int64, refuse refuseFunc) func(http.Handler) http.Handler {
+	arriving := newCallerBytes(max(maxArriving, 2*maxBody))
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			by := callerOf(r.Context())
-			body := readAhead(r.Body, maxBody, func(n int64) bool { return arriving.add(by, n) })
-			leave := sync.OnceFunc(func() { arriving.add(by, -body.size) })
-			defer func() { leave() }()
+			caller := callerOf(r.Context())
+			body := readAhead(r.Body, maxBody, func(n int64) bool { return arriving.add(caller, n) })
+			freeBody := sync.OnceFunc(func() { arriving.add(caller, -body.size) })
+			defer freeBody()
 			if body.tooMuch {
-				unread(refuse)(w, r, a.refusal(r.Context()))
+				refuseUnread(refuse)(w, r, a.refusal(r.Context()))
 				return
 			}
 			r.Body = body
-			place, err := a.enter(r.Context())
+			slot, err := a.acquireOrRefuse(r.Context())
 			if err != nil {
 				refuse(w, r, err)
 				return
 			}
-			arrived := leave
-			leave = sync.OnceFunc(func() { place.leave(); arrived() })
-			next.ServeHTTP(&headerWriter{w, leave}, r.WithContext(place.context(r.Context())))
+			release := sync.OnceFunc(func() { slot.release(); freeBody() })
+			defer release()
+			next.ServeHTTP(&headerWriter{w, release}, r.WithContext(slot.context(r.Context())))
 		})
 	}
 }
@@ -318,29 +324,29 @@ func (w *headerWriter) WriteHeader(status int) {
 }
 
 // admittedExecutor runs the stored documents of the REST endpoints, each in a
-// place of its own.
+// slot of its own.
 type admittedExecutor struct {
 	rest.Executor
 	admission *admission
 }
 
-// ExecuteOwn waits for a place and runs the document. Only the first document of
+// ExecuteStored waits for a slot and runs the document. Only the first document of
 // a request can be refused: a stream that has begun would be cut otherwise, and
 // the work that was done for it lost.
-func (x admittedExecutor) ExecuteOwn(ctx context.Context, request graph.Request) graph.Response {
-	enter := x.admission.enter
-	visit, ok := ctx.Value(visitKey{}).(*visit)
-	if ok && visit.admitted {
-		enter = x.admission.enterPatiently
+func (x admittedExecutor) ExecuteStored(ctx context.Context, request graph.Request) graph.Response {
+	enter := x.admission.acquireOrRefuse
+	state := stateOf(ctx)
+	if state != nil && state.admitted {
+		enter = x.admission.acquire
 	}
-	place, err := enter(ctx)
+	slot, err := enter(ctx)
 	if err != nil {
 		failure := models.AsError(err)
 		return graph.Response{Errors: gqlerror.List{{Message: failure.Message, Extensions: map[string]any{"code": string(failure.Code)}}}}
 	}
-	defer place.leave()
-	if ok {
-		visit.admitted = true
+	defer slot.release()
+	if state != nil {
+		state.admitted = true
 	}
-	return x.Executor.ExecuteOwn(place.context(ctx), request)
+	return x.Executor.ExecuteStored(slot.context(ctx), request)
 }

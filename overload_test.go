@@ -85,7 +85,7 @@ func TestOverloadIsRefusedAndPasses(t *testing.T) {
 			}
 			server.admission.waiting.Add(-server.admission.queue)
 
-			// One that finds no place in time is refused like one that cannot wait.
+			// One that finds no slot in time is refused like one that cannot wait.
 			if status, _, text := server.ask(t, at, token); status != 503 || !strings.Contains(text, at.code[models.CodeUnavailable]) {
 				t.Errorf("after waiting: %d %s", status, text)
 			}
@@ -105,7 +105,7 @@ func TestOverloadIsRefusedAndPasses(t *testing.T) {
 	}
 }
 
-// Requests of one caller that take long, however many, leave places for others.
+// Requests of one caller that take long, however many, leave slots for others.
 func TestManyRequestsOfOneCallerKeepNobodyOut(t *testing.T) {
 	gate := newGate()
 	server := startTestServer(t, func(ctx context.Context) error {
@@ -115,7 +115,7 @@ func TestManyRequestsOfOneCallerKeepNobodyOut(t *testing.T) {
 		return nil
 	})
 	greedy, other := server.token(t, "greedy"), server.token(t, "other")
-	most := server.admission.share.places + server.admission.share.queue
+	most := server.admission.share.slots + server.admission.share.queue
 	at := server.surfaces()[0]
 	statuses := make(chan int)
 	for range most + 10 {
@@ -169,7 +169,7 @@ func TestManyStatementsOfOneCallerKeepNobodyOut(t *testing.T) {
 		status, _, _ := ask(t, "POST", server.url+"/graphql", server.token(t, "greedy"), document(lists.String()))
 		answered <- status
 	}()
-	for waiting := 0; waiting < server.admission.share.statements && len(answered) == 0; wait(t.Context(), time.Millisecond) {
+	for waiting := 0; waiting < server.admission.share.statements && len(answered) == 0; sleep(t.Context(), time.Millisecond) {
 		if err := conn.NewRaw("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(t.Context(), &waiting); err != nil {
 			t.Fatal(err)
 		}
@@ -190,22 +190,22 @@ func TestManyStatementsOfOneCallerKeepNobodyOut(t *testing.T) {
 func TestStreamsTakeNoRoomToWait(t *testing.T) {
 	admission := newAdmission(1, 1, 1)
 	admission.maxWait = time.Minute
-	first, err := admission.enter(t.Context())
+	first, err := admission.acquireOrRefuse(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	places, errs := make(chan place), make(chan error)
-	enter := func(enter func(context.Context) (place, error)) {
-		place, err := enter(t.Context())
+	slots, errs := make(chan slot), make(chan error)
+	enter := func(enter func(context.Context) (slot, error)) {
+		acquired, err := enter(t.Context())
 		if err != nil {
 			errs <- err
 			return
 		}
-		places <- place
+		slots <- acquired
 	}
 	streams := admission.share.queue + 10
 	for range streams {
-		go enter(admission.enterPatiently)
+		go enter(admission.acquire)
 	}
 	documents := func() int {
 		admission.mu.Lock()
@@ -213,44 +213,44 @@ func TestStreamsTakeNoRoomToWait(t *testing.T) {
 		return admission.callers[callerName{}].documents
 	}
 	for documents() <= streams {
-		wait(t.Context(), time.Millisecond/10)
+		sleep(t.Context(), time.Millisecond/10)
 	}
-	go enter(admission.enter)
+	go enter(admission.acquireOrRefuse)
 	for admission.waiting.Load() == 0 {
 		select {
 		case err := <-errs:
 			t.Fatal(err)
 		default:
-			wait(t.Context(), time.Millisecond/10)
+			sleep(t.Context(), time.Millisecond/10)
 		}
 	}
-	first.leave()
+	first.release()
 	for range streams + 1 {
 		select {
-		case place := <-places:
-			place.leave()
+		case acquired := <-slots:
+			acquired.release()
 		case err := <-errs:
 			t.Error(err)
 		}
 	}
 }
 
-// A request that waits gets the place that becomes free.
+// A request that waits gets the slot that becomes free.
 func TestWaitingGetsTheNextPlace(t *testing.T) {
 	admission := newAdmission(1, 1, 1)
-	first, err := admission.enter(t.Context())
+	first, err := admission.acquireOrRefuse(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	entered := make(chan error, 1)
 	go func() {
-		_, err := admission.enter(t.Context())
+		_, err := admission.acquireOrRefuse(t.Context())
 		entered <- err
 	}()
 	for admission.waiting.Load() == 0 && len(entered) == 0 {
-		wait(t.Context(), time.Millisecond/10)
+		sleep(t.Context(), time.Millisecond/10)
 	}
-	first.leave()
+	first.release()
 	if err := <-entered; err != nil {
 		t.Error(err)
 	}
@@ -275,7 +275,7 @@ func TestRefusedAfterAMoment(t *testing.T) {
 				left := time.AfterFunc(test.leaves, func() { admission.waiting.Add(-admission.queue) })
 				defer left.Stop()
 				synctest.Wait()
-				handler := admission.door(refusePlain)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+				handler := admission.shed(refusePlain)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 				began, answer := time.Now(), httptest.NewRecorder()
 				handler.ServeHTTP(answer, httptest.NewRequest("GET", "/", nil))
 				if took := time.Since(began); answer.Code != test.status || took != test.answer {
@@ -286,8 +286,8 @@ func TestRefusedAfterAMoment(t *testing.T) {
 	}
 }
 
-// A stream gives its place back between pages, and waits for the next one as
-// long as it takes; a client that does not read has no place.
+// A stream gives its slot back between pages, and waits for the next one as
+// long as it takes; a client that does not read has no slot.
 func TestStreamsHoldNoPlace(t *testing.T) {
 	server := startTestServer(t, nil, func(s *serverSettings) { s.MaxConcurrent = 1 })
 	stream := server.surfaces()[2]
@@ -314,28 +314,30 @@ func TestStreamsHoldNoPlace(t *testing.T) {
 // answering is an executor that has an answer for everything.
 type answering struct{}
 
-// ExecuteOwn gives an answer without errors.
-func (answering) ExecuteOwn(context.Context, graph.Request) graph.Response { return graph.Response{} }
+// ExecuteStored gives an answer without errors.
+func (answering) ExecuteStored(context.Context, graph.Request) graph.Response {
+	return graph.Response{}
+}
 
 // The second page of a stream waits where a new request is refused.
 func TestStreamsAreNotCutByOverload(t *testing.T) {
 	executor := admittedExecutor{answering{}, newAdmission(1, 1, 1)}
 	executor.admission.maxWait = 20 * time.Millisecond
-	newVisit := func() context.Context { return context.WithValue(t.Context(), visitKey{}, &visit{}) }
+	newVisit := func() context.Context { return context.WithValue(t.Context(), requestStateKey{}, &requestState{}) }
 	stream := newVisit()
-	if answer := executor.ExecuteOwn(stream, graph.Request{}); len(answer.Errors) > 0 {
+	if answer := executor.ExecuteStored(stream, graph.Request{}); len(answer.Errors) > 0 {
 		t.Fatalf("the first page: %v", answer.Errors)
 	}
-	other, err := executor.admission.enter(t.Context())
+	other, err := executor.admission.acquireOrRefuse(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	second := make(chan graph.Response, 1)
-	go func() { second <- executor.ExecuteOwn(stream, graph.Request{}) }()
-	if answer := executor.ExecuteOwn(newVisit(), graph.Request{}); len(answer.Errors) != 1 || answer.Errors[0].Extensions["code"] != string(models.CodeUnavailable) {
+	go func() { second <- executor.ExecuteStored(stream, graph.Request{}) }()
+	if answer := executor.ExecuteStored(newVisit(), graph.Request{}); len(answer.Errors) != 1 || answer.Errors[0].Extensions["code"] != string(models.CodeUnavailable) {
 		t.Errorf("a new request: %v", answer.Errors)
 	}
-	other.leave()
+	other.release()
 	if answer := <-second; len(answer.Errors) > 0 {
 		t.Errorf("the second page: %v", answer.Errors)
 	}
@@ -346,11 +348,11 @@ func TestStreamsAreNotCutByOverload(t *testing.T) {
 func TestRefusalsAreNoErrorsInTheLog(t *testing.T) {
 	var log lockedBuffer
 	logger := slog.New(slog.NewTextHandler(&log, nil))
-	anyone := func(refuse) func(http.Handler) http.Handler {
+	anyone := func(refuseFunc) func(http.Handler) http.Handler {
 		return func(next http.Handler) http.Handler { return next }
 	}
 	graphQL := graph.NewHandler(graph.NewExecutor(nil, logger, graph.Settings{}), 1)
-	for name, refuse := range map[string]refuse{
+	for name, refuse := range map[string]refuseFunc{
 		"GraphQL":   graphQL.Refuse,
 		"Worth":     rest.NewWorth(rest.Config{Log: logger, Authenticate: anyone}).Refuse,
 		"Testinium": rest.NewTestinium(rest.Config{Log: logger, Authenticate: anyone}).Refuse,

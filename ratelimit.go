@@ -69,7 +69,7 @@ func (l *rateLimiter) bucket(name callerName) *rate.Limiter {
 // middleware counts each request of a caller and refuses those beyond the limit.
 // It stands behind the one that verifies the token. Every answer tells what is
 // left, in the fields that the IETF's draft "RateLimit header fields for HTTP" names.
-func (l *rateLimiter) middleware(refuse refuse) func(http.Handler) http.Handler {
+func (l *rateLimiter) middleware(refuse refuseFunc) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		if l == nil {
 			return next
@@ -82,7 +82,7 @@ func (l *rateLimiter) middleware(refuse refuse) func(http.Handler) http.Handler 
 			w.Header().Set("RateLimit", fmt.Sprintf(`"caller";r=%d;t=%d`, int(max(left, 0)), l.seconds(float64(l.burst)-left)))
 			if !allowed {
 				w.Header().Set("Retry-After", strconv.Itoa(max(l.seconds(1-left), 1)))
-				refuse(w, r, models.Errorf(models.CodeRateLimited, "These are more requests than one caller may make. Wait as long as Retry-After says."))
+				refuse(w, r, models.Errorf(models.CodeRateLimited, "This caller has made too many requests. Wait as long as Retry-After says."))
 				return
 			}
 			next.ServeHTTP(w, r)

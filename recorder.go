@@ -19,17 +19,16 @@ import (
 func (s *server) record(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began, end := time.Now(), s.metrics.begin()
-		visit, answered, cut := &visit{}, false, true
+		state, answered, cut := &requestState{}, false, true
 		recorder := &statusRecorder{
-			ResponseWriter: w, status: http.StatusOK, patience: readTime, leaving: s.leaving(r), connection: gatheringOf(r),
-			visit: visit, strangers: s.strangers, connections: s.connections,
+			ResponseWriter: w, status: http.StatusOK, patience: readTime, leaving: s.leaving(r), gathering: gatheringOf(r),
+			state: state, anonymousWrites: s.anonymousWrites, connection: connectionOf(r.Context()), connections: s.connections,
 		}
-		recorder.on, _ = r.Context().Value(resetsKey{}).(*resets)
-		r = r.WithContext(context.WithValue(r.Context(), visitKey{}, visit))
+		r = r.WithContext(context.WithValue(r.Context(), requestStateKey{}, state))
 		defer func() {
 			if cut { // by a panic: the client sees as much of the answer as there was
 				recorder.cut.Store(true)
-				_ = recorder.inTime(recorder.connection.send) // the connection is closed in any case
+				_ = recorder.inTime(recorder.gathering.send) // the connection is closed in any case
 			}
 			s.resets.finished(w, r, answered)
 			took := time.Since(began)
@@ -37,7 +36,7 @@ func (s *server) record(next http.Handler) http.Handler {
 			if recorder.cut.Load() {
 				s.metrics.cut.Inc()
 			}
-			if visit.refused {
+			if state.refused {
 				return // under a flood, a line for each would cost more than the refusal; the metrics count them
 			}
 			s.logRequest(r, recorder, took)
@@ -98,16 +97,15 @@ type statusRecorder struct {
 	patience time.Duration
 	// leaving tells that the server is stopping; nil is never.
 	leaving func() bool
-	// strangers bounds the answers that are being written to those who have shown no
-	// token; nil does not. A stream of HTTP/2 keeps its request, of up to 16 KiB, for as
-	// long.
-	strangers *writingLimit
-	visit     *visit
-	// on is the connection, in connections; nil in tests.
-	on          *resets
+	// anonymousWrites bounds the answers being written to clients without a valid token;
+	// nil is no bound. Over HTTP/2 each keeps its request, up to 16 KiB, for as long.
+	anonymousWrites *writingLimit
+	state           *requestState
+	// connection is the client's, one of connections; nil in tests.
+	connection  *clientConnection
 	connections *connectionLimit
-	// connection gathers what is little; nil does not.
-	connection *gatheringConnection
+	// gathering holds back small writes; nil does not.
+	gathering *gatheringConnection
 	// cut tells that the server gave up before the answer was whole.
 	cut atomic.Bool
 }
@@ -129,7 +127,7 @@ func (r *statusRecorder) WriteHeader(status int) {
 		if r.leaving != nil && r.leaving() {
 			r.Header().Set("Connection", "close")
 		}
-		r.connection.gather()
+		r.gathering.gather()
 	}
 	r.ResponseWriter.WriteHeader(status)
 }
@@ -149,8 +147,8 @@ func (r *statusRecorder) Write(data []byte) (written int, err error) {
 		if err != nil {
 			return written, err
 		}
-		if r.on != nil && !r.visit.known {
-			r.connections.progressed(r.on.connection)
+		if r.connection != nil && !r.state.authenticated {
+			r.connections.progressed(r.connection.Conn)
 		}
 	}
 	return written, nil
@@ -163,14 +161,14 @@ func (r *statusRecorder) FlushError() error {
 	}
 	return r.inTime(func() error {
 		err := http.NewResponseController(r.ResponseWriter).Flush()
-		return errors.Join(err, r.connection.send())
+		return errors.Join(err, r.gathering.send())
 	})
 }
 
-// inTime runs what writes to the client, and ends it when the client does not
-// read. A deadline that is set ahead would do over HTTP/1. Over HTTP/2 it holds the
-// memory of its connection until it is over when the request is given up meanwhile,
-// half a megabyte for each of thousands of connections.
+// inTime runs write, and ends it when the client does not read. Over HTTP/1 a deadline
+// set ahead would do. Over HTTP/2, when the request is given up meanwhile, it holds the
+// memory of its connection until it expires: half a megabyte for each of thousands of
+// connections.
 func (r *statusRecorder) inTime(write func() error) error {
 	if r.patience == 0 {
 		return write()
@@ -188,8 +186,8 @@ func (r *statusRecorder) inTime(write func() error) error {
 			_ = http.NewResponseController(r.ResponseWriter).SetWriteDeadline(longAgo)
 		}
 	}
-	if r.strangers != nil && !r.visit.known {
-		defer r.strangers.begin(r.on, giveUp)()
+	if r.anonymousWrites != nil && !r.state.authenticated {
+		defer r.anonymousWrites.begin(r.connection, giveUp)()
 	}
 	timer := time.AfterFunc(r.patience, giveUp)
 	defer func() {
@@ -220,7 +218,7 @@ func (r *statusRecorder) finish(request *http.Request) {
 	}
 	if request.ProtoMajor < 2 {
 		_ = http.NewResponseController(r.ResponseWriter).SetWriteDeadline(time.Now().Add(r.patience))
-		_ = r.connection.send() // the client is gone here too
+		_ = r.gathering.send() // the client is gone here too
 	}
 }
 

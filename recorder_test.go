@@ -66,7 +66,7 @@ func TestPausesAreNotTakenForSlowReaders(t *testing.T) {
 				for range 3 {
 					_, _ = io.WriteString(recorder, "part ")
 					_ = recorder.FlushError()
-					wait(r.Context(), 4*recorder.patience)
+					sleep(r.Context(), 4*recorder.patience)
 				}
 			})
 			defer response.Body.Close()

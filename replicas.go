@@ -20,9 +20,9 @@ type replicaSettings struct {
 // answers from the primary.
 const freshHeader = "X-Roster-Fresh"
 
-// spread makes the middleware that has requests read from a replica, but for
-// those that ask for what was written last.
-func (s *server) spread(refuse refuse) func(http.Handler) http.Handler {
+// readFromReplica makes the middleware that has requests read from a replica, unless they
+// ask for fresh data.
+func (s *server) readFromReplica(refuse refuseFunc) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			switch fresh := r.Header.Values(freshHeader); {
@@ -46,7 +46,7 @@ var (
 	replicaUsed     = prometheus.NewDesc("roster_replica_used", "Whether requests are sent to the replica.", []string{"replica"}, nil)
 	replicaLag      = prometheus.NewDesc("roster_replica_lag_seconds", "By how much the replica was behind the primary when that was last known.", []string{"replica"}, nil)
 	replicaRequests = prometheus.NewDesc("roster_replica_requests_total", "Requests sent to the replica.", []string{"replica"}, nil)
-	replicaReruns   = prometheus.NewDesc("roster_replica_reruns_total", "Statements that failed on the replica and ran again on the primary.", []string{"replica"}, nil)
+	replicaReruns   = prometheus.NewDesc("roster_replica_reruns_total", "Round trips that failed on the replica and were repeated on the primary.", []string{"replica"}, nil)
 )
 
 // Describe lists the metrics for Prometheus.

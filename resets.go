@@ -28,32 +28,40 @@ const manyAnswered = 10
 // resetLimit bounds how fast clients can begin requests and give them up, which
 // HTTP/2 itself does not, as a request that was given up does not count as open
 // (RFC 9113, section 10.5). A connection with too many of them is ended, so that
-// who goes on must begin with a handshake.
+// whoever goes on must begin with a handshake.
 type resetLimit struct{ ended atomic.Int64 }
 
-// resets counts the requests that were given up on a connection.
-type resets struct {
-	connection net.Conn
-	allowed    *rate.Limiter
+// clientConnection is a connection of a client, with what became of the requests on it.
+type clientConnection struct {
+	net.Conn
+	// resetsAllowed is how many more requests may be given up.
+	resetsAllowed *rate.Limiter
 	// What became of the requests so far.
 	answered, givenUp atomic.Int64
-	// over tells that there were too many, so that each connection is counted once.
+	// over tells that too many were given up, so that each connection is counted once.
 	over atomic.Bool
 }
 
-type resetsKey struct{}
+type clientConnectionKey struct{}
 
-// context is a ConnContext of an http.Server.
-func (*resetLimit) context(ctx context.Context, connection net.Conn) context.Context {
-	return context.WithValue(ctx, resetsKey{}, &resets{connection: connection, allowed: rate.NewLimiter(resetsPerSecond, resetsAtOnce)})
+// withConnection is a ConnContext of an http.Server.
+func withConnection(ctx context.Context, connection net.Conn) context.Context {
+	return context.WithValue(ctx, clientConnectionKey{}, &clientConnection{Conn: connection, resetsAllowed: rate.NewLimiter(resetsPerSecond, resetsAtOnce)})
 }
 
-// refuse makes no work of a request that was given up already. On a connection
-// that is over and still there it lets the next answer tell net/http so, as the one
-// that was given up last may have begun too early for that.
-func (l *resetLimit) refuse(next http.Handler) http.Handler {
+// connectionOf gives the connection of the request of ctx; nil where there is none, as in
+// tests.
+func connectionOf(ctx context.Context) *clientConnection {
+	connection, _ := ctx.Value(clientConnectionKey{}).(*clientConnection)
+	return connection
+}
+
+// middleware does no work for a request that was given up already. On a connection that
+// is over but still open, the next answer tells net/http to close it, as the last request
+// given up may have begun too early for that.
+func (l *resetLimit) middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if c, ok := r.Context().Value(resetsKey{}).(*resets); ok && c.over.Load() {
+		if c := connectionOf(r.Context()); c != nil && c.over.Load() {
 			w.Header().Set("Connection", "close")
 		}
 		if r.ProtoMajor < 2 || r.Context().Err() == nil {
@@ -66,9 +74,9 @@ func (l *resetLimit) refuse(next http.Handler) http.Handler {
 
 // finished follows what became of a request.
 func (l *resetLimit) finished(w http.ResponseWriter, r *http.Request, answered bool) {
-	c, ok := r.Context().Value(resetsKey{}).(*resets)
+	c := connectionOf(r.Context())
 	switch {
-	case r.ProtoMajor < 2 || !ok:
+	case r.ProtoMajor < 2 || c == nil:
 	case answered:
 		c.answered.Add(1)
 	case r.Context().Err() != nil:
@@ -82,9 +90,9 @@ func (l *resetLimit) finished(w http.ResponseWriter, r *http.Request, answered b
 // those that are given up at once are answered nevertheless, as the answer is
 // quicker.)
 func (l *resetLimit) note(w http.ResponseWriter, r *http.Request, weight int) {
-	c := r.Context().Value(resetsKey{}).(*resets)
+	c := connectionOf(r.Context())
 	c.givenUp.Add(1)
-	if c.allowed.AllowN(time.Now(), weight) {
+	if c.resetsAllowed.AllowN(time.Now(), weight) {
 		return
 	}
 	if c.over.CompareAndSwap(false, true) {
@@ -94,12 +102,12 @@ func (l *resetLimit) note(w http.ResponseWriter, r *http.Request, weight int) {
 		w.Header().Set("Connection", "close")
 		return
 	}
-	c.close()
+	c.cut()
 }
 
-// close closes the connection.
-func (c *resets) close() {
-	connection := c.connection
+// cut closes the connection at once.
+func (c *clientConnection) cut() {
+	connection := c.Conn
 	if secure, ok := connection.(*tls.Conn); ok {
 		connection = secure.NetConn() // no goodbye, for which the client could make the server wait
 	}

@@ -18,9 +18,9 @@ import (
 func (s *testServer) overHTTP2(t *testing.T, handler http.Handler) (front *httptest.Server, opened *atomic.Int64) {
 	t.Helper()
 	opened = &atomic.Int64{}
-	front = httptest.NewUnstartedServer(s.resets.refuse(handler))
+	front = httptest.NewUnstartedServer(s.resets.middleware(handler))
 	front.EnableHTTP2 = true
-	front.Config.ConnContext = s.resets.context
+	front.Config.ConnContext = withConnection
 	front.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateNew {
 			opened.Add(1)
@@ -100,10 +100,10 @@ func TestHastyResets(t *testing.T) {
 	for _, shared := range []bool{false, true} {
 		t.Run(fmt.Sprintf("Shared=%t", shared), func(t *testing.T) {
 			var limit resetLimit
-			handler := limit.refuse(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it is worked on") }))
+			handler := limit.middleware(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it is worked on") }))
 			client, connection := net.Pipe()
 			t.Cleanup(func() { client.Close() })
-			ctx, cancel := context.WithCancel(limit.context(t.Context(), connection))
+			ctx, cancel := context.WithCancel(withConnection(t.Context(), connection))
 			cancel()
 			request := httptest.NewRequestWithContext(ctx, "GET", "/", nil)
 			request.ProtoMajor = 2
@@ -150,10 +150,10 @@ func TestSharedConnectionEndsWithTheNextAnswer(t *testing.T) {
 		case "/long":
 			<-finish
 		case "/givenUp":
-			c := r.Context().Value(resetsKey{}).(*resets)
+			c := connectionOf(r.Context())
 			c.answered.Store(1_000_000)
-			c.allowed.SetLimit(0)
-			c.allowed.SetBurst(0)
+			c.resetsAllowed.SetLimit(0)
+			c.resetsAllowed.SetBurst(0)
 			<-r.Context().Done()
 		}
 	})))

@@ -26,7 +26,7 @@ type serveCommand struct {
 
 // Run serves until ctx is done. Whatever is wrong with the settings or the
 // database is said before anything listens.
-func (c *serveCommand) Run(ctx context.Context, p *process) (err error) {
+func (c *serveCommand) Run(ctx context.Context, p *stdio) (err error) {
 	issuers, err := c.issuers()
 	if err != nil {
 		return err
@@ -40,7 +40,7 @@ func (c *serveCommand) Run(ctx context.Context, p *process) (err error) {
 	log, end := newLog(p.stderr)
 	defer end()
 	c.tuneMemory()
-	certificate, err := c.load(log)
+	certificate, err := c.loadCertificate(log)
 	if err != nil {
 		return err
 	}
@@ -51,7 +51,7 @@ func (c *serveCommand) Run(ctx context.Context, p *process) (err error) {
 	if err != nil {
 		return err
 	}
-	options := c.database(true)
+	options := c.database()
 	options.RowLevelSecurity, options.Replicas, options.MaxReplicaLag, options.Log = c.RowLevelSecurity, c.URLs, c.MaxLag, log
 	database, err := db.Open(ctx, c.URL, options)
 	if err != nil {
@@ -118,7 +118,7 @@ type migrateCommand struct {
 }
 
 // Run brings the schema up to date and says what it did.
-func (c *migrateCommand) Run(ctx context.Context, p *process) (err error) {
+func (c *migrateCommand) Run(ctx context.Context, p *stdio) (err error) {
 	database, err := db.Open(ctx, c.URL, db.Options{Create: true})
 	if err != nil {
 		return err
@@ -128,7 +128,7 @@ func (c *migrateCommand) Run(ctx context.Context, p *process) (err error) {
 	if err != nil {
 		return err
 	}
-	// What cannot be told is no reason to stop in the middle.
+	// Output that fails is no reason to stop halfway.
 	tell := func(words ...any) {
 		_, failure := fmt.Fprintln(p.stdout, words...)
 		err = cmp.Or(err, failure)
@@ -150,7 +150,7 @@ func (c *migrateCommand) Run(ctx context.Context, p *process) (err error) {
 type versionCommand struct{}
 
 // Run prints the version that the build recorded.
-func (*versionCommand) Run(p *process) error {
+func (*versionCommand) Run(p *stdio) error {
 	version := "(devel)"
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		version = info.Main.Version

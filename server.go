@@ -39,8 +39,8 @@ func main() {
 	}
 }
 
-// process is what a command gets of the world around it.
-type process struct {
+// stdio is the standard streams of a command.
+type stdio struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 }
@@ -56,7 +56,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 		return err
 	}
 	command.BindTo(ctx, (*context.Context)(nil))
-	return command.Run(&process{stdin, stdout, stderr})
+	return command.Run(&stdio{stdin, stdout, stderr})
 }
 
 // server answers HTTP requests from one database.
@@ -72,11 +72,11 @@ type server struct {
 	rates     *rateLimiter
 	// connections bounds the number of connections.
 	connections *connectionLimit
-	// unread bounds the answers of each caller that are being written, and strangers
-	// the number of those to requests without a token.
-	unread    *callerBytes
-	strangers *writingLimit
-	resets    *resetLimit
+	// unreadBytes bounds the answers of each caller that are being written, and
+	// anonymousWrites the number of those to requests without a valid token.
+	unreadBytes     *callerBytes
+	anonymousWrites *writingLimit
+	resets          *resetLimit
 	// certificate is nil for serving without TLS.
 	certificate *certificate
 	// admin is nil where nothing is served for the operator.
@@ -86,9 +86,9 @@ type server struct {
 	draining, closed atomic.Bool
 	// schemaCurrent is whether the database had all that this version knows of when it
 	// answered last.
-	schemaCurrent atomic.Bool
-	schemaChecks  singleflight.Group
-	tellOfNewer   sync.Once
+	schemaCurrent   atomic.Bool
+	schemaChecks    singleflight.Group
+	warnNewerSchema sync.Once
 }
 
 // newServer puts a server together.
@@ -97,24 +97,24 @@ func newServer(settings *serverSettings, verifier *auth.Verifier, database *db.D
 	if err != nil {
 		return nil, err
 	}
-	admission := suitableAdmission(database, settings)
+	admission := admissionFor(database, settings)
 	resets := &resetLimit{}
 	metrics := newMetrics(admission, resets)
 	metrics.registry.MustRegister(replicaMetrics{database})
 	return &server{
-		settings:    settings,
-		log:         log,
-		db:          database,
-		verifier:    verifier,
-		executor:    graph.NewExecutor(database, log, graphSettings),
-		page:        page,
-		admission:   admission,
-		metrics:     metrics,
-		rates:       newRateLimiter(settings.RateLimit, settings.RateBurst),
-		connections: newConnectionLimit(settings.MaxConnections),
-		unread:      newCallerBytes(mostUnread),
-		strangers:   newWritingLimit(settings.MaxConnections),
-		resets:      resets,
+		settings:        settings,
+		log:             log,
+		db:              database,
+		verifier:        verifier,
+		executor:        graph.NewExecutor(database, log, graphSettings),
+		page:            page,
+		admission:       admission,
+		metrics:         metrics,
+		rates:           newRateLimiter(settings.RateLimit, settings.RateBurst),
+		connections:     newConnectionLimit(settings.MaxConnections),
+		unreadBytes:     newCallerBytes(maxUnread),
+		anonymousWrites: newWritingLimit(settings.MaxConnections),
+		resets:          resets,
 	}, nil
 }
 
@@ -123,8 +123,8 @@ func (s *server) routes() http.Handler {
 	graphQL := graph.NewHandler(s.executor, s.settings.MaxBody)
 	legacy := rest.Config{
 		Executor:        admittedExecutor{s.executor, s.admission},
-		Admit:           s.admission.door,
-		Authenticate:    s.identifyCaller,
+		Admit:           s.admission.shed,
+		Authenticate:    s.authenticate,
 		Log:             s.log,
 		Timeout:         s.settings.RequestTimeout,
 		DeprecatedSince: s.settings.LegacyDeprecatedSince.Time,
@@ -135,8 +135,8 @@ func (s *server) routes() http.Handler {
 
 	admitted := s.admission.admit(s.settings.MaxBody, graphQL.Refuse)(graphQL)
 	mux := http.NewServeMux()
-	limited := s.limitTime(s.identifyCaller(graphQL.Refuse)(admitted))
-	mux.Handle("/graphql", s.admission.door(graphQL.Refuse)(rest.Compress(s.recover(graphQL.Refuse)(limited))))
+	limited := s.limitTime(s.authenticate(graphQL.Refuse)(admitted))
+	mux.Handle("/graphql", s.admission.shed(graphQL.Refuse)(rest.Compress(s.recover(graphQL.Refuse)(limited))))
 	if s.settings.Introspection {
 		mux.Handle("GET /schema.graphqls", graph.SchemaHandler())
 	}
@@ -149,27 +149,27 @@ func (s *server) routes() http.Handler {
 		mux.Handle("GET /{$}", http.RedirectHandler("/graphiql/", http.StatusFound))
 	}
 	all := rest.Front(mux, rest.NewWorth(legacy), rest.NewTestinium(legacy))
-	return s.identify(s.record(s.recover(refusePlain)(rest.CORS(s.settings.CORSOrigins)(all))))
+	return s.assignRequestID(s.record(s.recover(refusePlain)(rest.CORS(s.settings.CORSOrigins)(all))))
 }
 
-// identifyCaller makes the middleware that stands before everything that needs a
-// token.
-func (s *server) identifyCaller(refuse refuse) func(http.Handler) http.Handler {
-	refuse = unread(refuse)
+// authenticate makes the middleware that verifies the token, and then applies the limits
+// of its caller.
+func (s *server) authenticate(refuse refuseFunc) func(http.Handler) http.Handler {
+	refuse = refuseUnread(refuse)
 	return func(next http.Handler) http.Handler {
-		known := s.rates.middleware(refuse)(s.spread(refuse)(s.unread.bound(next)))
+		authenticated := s.rates.middleware(refuse)(s.readFromReplica(refuse)(s.unreadBytes.bound(next)))
 		return s.verifier.Middleware(refuse)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			s.connections.keep(r)
-			if visit, ok := r.Context().Value(visitKey{}).(*visit); ok {
-				visit.known = true
+			if state := stateOf(r.Context()); state != nil {
+				state.authenticated = true
 			}
-			known.ServeHTTP(w, r)
+			authenticated.ServeHTTP(w, r)
 		}))
 	}
 }
 
-// listen opens the addresses that the settings name. It gives that for callers; serve
-// finds the operator's.
+// listen opens the addresses that the settings name. It gives the listener for callers
+// and keeps the operator's in s.admin.
 func (s *server) listen(ctx context.Context) (_ net.Listener, err error) {
 	var config net.ListenConfig
 	config.SetMultipathTCP(false) // whose listeners ignoreHandshakes cannot filter
@@ -189,23 +189,23 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	defer s.startAdmin()()
 	busy, limit := newBusyConnections(), s.connections
 	server := &http.Server{
-		Handler:           s.resets.refuse(s.routes()),
+		Handler:           s.resets.middleware(s.routes()),
 		ReadHeaderTimeout: min(headerTime, s.settings.RequestTimeout),
 		ReadTimeout:       s.settings.RequestTimeout,
 		IdleTimeout:       -1, // the limit of connections sees to it
 		MaxHeaderBytes:    maxHeaderBytes,
 		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: max(minStreams, s.admission.share.places),
+			MaxConcurrentStreams: max(minStreams, s.admission.share.slots),
 			WriteByteTimeout:     readTime,
-			// Each is a megabyte left alone. The reader makes room for a frame of the size
-			// that its first bytes announce, and keeps it as long as the connection.
+			// Each defaults to a megabyte. The reader allocates what a frame's first bytes
+			// announce, and keeps it as long as the connection.
 			MaxReadFrameSize:              16 << 10,
 			MaxReceiveBufferPerConnection: 64 << 10,
 			MaxReceiveBufferPerStream:     64 << 10,
 		},
 		ConnContext: func(ctx context.Context, connection net.Conn) context.Context {
 			boundUnsent(connection)
-			return s.resets.context(withGathering(ctx, connection), connection)
+			return withConnection(withGathering(ctx, connection), connection)
 		},
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		ConnState: func(connection net.Conn, state http.ConnState) {
@@ -232,7 +232,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	s.draining.Store(true)
 	s.log.Info("stopping", "delay", s.settings.DrainDelay, "grace", s.settings.GraceTime)
 	ctx = context.WithoutCancel(ctx)
-	wait(ctx, s.settings.DrainDelay)
+	sleep(ctx, s.settings.DrainDelay)
 	grace, cancel := context.WithTimeout(ctx, s.settings.GraceTime)
 	defer cancel()
 	serveLast := func(waiting net.Listener) error {
@@ -242,9 +242,9 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	return stop(grace, server, serveLast, listener, busy)
 }
 
-// minStreams is how many requests one connection of HTTP/2 may have at once, or as
-// many as there are places for the documents of one caller. Most of the memory for a client that
-// begins and gives up requests as fast as it can is for these.
+// minStreams is the least number of requests that one connection of HTTP/2 may have at
+// once; a caller's share of the slots counts where it is larger. They are most of the
+// memory for a client that begins and gives up requests as fast as it can.
 const minStreams = 16
 
 // maxHeaderBytes is room for a token of 8 KiB and what browsers add.
@@ -259,14 +259,14 @@ func (s *server) healthz(w http.ResponseWriter, _ *http.Request) {
 // readyz tells whether the server can answer: it is not stopping, the database or a
 // replica of it answers, and the schema has all that this version knows of. It may be
 // newer: servers are replaced one by one after the schema has changed, and a load
-// balancer must not lose all that are still to be.
+// balancer must keep those not yet replaced.
 func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
 	if s.draining.Load() {
 		plain(w, http.StatusServiceUnavailable, "stopping")
 		return
 	}
 	if !s.verifier.Ready() {
-		plain(w, http.StatusServiceUnavailable, "no key to verify tokens with could be loaded yet")
+		plain(w, http.StatusServiceUnavailable, "no key to verify tokens has been loaded yet")
 		return
 	}
 	switch err := s.checkSchema(r.Context()); {
@@ -289,7 +289,7 @@ func (s *server) checkSchema(ctx context.Context) error {
 	_, err, _ := s.schemaChecks.Do("", func() (any, error) {
 		patience := 2 * time.Second
 		if s.schemaCurrent.Load() && s.db.UsesReplica() {
-			patience /= 4 // there is another answer, which a probe may not wait long for
+			patience /= 4 // a replica can answer, and a probe may not wait long
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 		defer cancel()
@@ -298,7 +298,7 @@ func (s *server) checkSchema(ctx context.Context) error {
 			s.schemaCurrent.Store(err == nil || errors.Is(err, db.ErrSchemaTooNew))
 		}
 		if errors.Is(err, db.ErrSchemaTooNew) {
-			s.tellOfNewer.Do(func() {
+			s.warnNewerSchema.Do(func() {
 				s.log.WarnContext(ctx, "the schema of the database is newer than this server, which goes on serving", "error", err)
 			})
 		}

@@ -118,11 +118,11 @@ func (s *serverSettings) validate() error {
 	if s.RateBurst < 0 || s.RateBurst > maxRate || s.RateBurst > 0 && s.RateLimit == 0 {
 		errs = append(errs, fmt.Errorf("--rate-burst is %d; it must be between 0 and %.0f, and means something with --rate-limit only", s.RateBurst, maxRate))
 	}
-	if s.MaxConcurrent < 0 || s.MaxConcurrent > maxPlaces {
-		errs = append(errs, fmt.Errorf("--max-concurrent is %d; it must be between 1 and %d, or 0 for what suits the machine", s.MaxConcurrent, maxPlaces))
+	if s.MaxConcurrent < 0 || s.MaxConcurrent > maxConcurrency {
+		errs = append(errs, fmt.Errorf("--max-concurrent is %d; it must be between 1 and %d, or 0 for what suits the machine", s.MaxConcurrent, maxConcurrency))
 	}
-	if s.DatabaseConnections < 1 || s.DatabaseConnections > maxPlaces {
-		errs = append(errs, fmt.Errorf("--database-connections is %d; it must be between 1 and %d", s.DatabaseConnections, maxPlaces))
+	if s.DatabaseConnections < 1 || s.DatabaseConnections > maxConcurrency {
+		errs = append(errs, fmt.Errorf("--database-connections is %d; it must be between 1 and %d", s.DatabaseConnections, maxConcurrency))
 	}
 	if s.MaxBody < 1 || s.MaxBody > largestBody {
 		errs = append(errs, fmt.Errorf("--max-body is %d; it must be between 1 and %d", s.MaxBody, largestBody))
@@ -156,10 +156,10 @@ func (s *serverSettings) validate() error {
 // The bounds of settings that have any: more than a server can do, and less than its
 // arithmetic can take. The least rate is a request in a quarter of an hour.
 const (
-	minRate     = 1e-3
-	maxRate     = 1e6
-	maxPlaces   = 100_000
-	largestBody = 1 << 30
+	minRate        = 1e-3
+	maxRate        = 1e6
+	maxConcurrency = 100_000
+	largestBody    = 1 << 30
 	// PostgreSQL's limit for a statement, a little shorter, is in milliseconds.
 	shortestAnswer = 10 * time.Millisecond
 	longestTime    = 24 * time.Hour
@@ -202,10 +202,10 @@ func (s *serverSettings) graph() (graph.Settings, error) {
 // documentCacheBytes bounds the memory for parsed GraphQL documents.
 const documentCacheBytes = 8 << 20
 
-func (s *serverSettings) database(readOnly bool) db.Options {
+func (s *serverSettings) database() db.Options {
 	// The database gives up a little earlier than the request, so that its own
 	// error is the one that is shown and logged.
-	return db.Options{ReadOnly: readOnly, StatementTimeout: s.RequestTimeout * 9 / 10, MaxConnections: s.DatabaseConnections}
+	return db.Options{ReadOnly: true, StatementTimeout: s.RequestTimeout * 9 / 10, MaxConnections: s.DatabaseConnections}
 }
 
 // errHelp means that help was printed and nothing else is to be done.

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The system takes no more of an answer than [mostUnsent] before the client reads, over
+// The system takes no more of an answer than [maxUnsent] before the client reads, over
 // TLS too.
 func TestUnsentAnswersAreBounded(t *testing.T) {
 	files := tlsFiles(t)
@@ -48,7 +48,7 @@ func TestUnsentAnswersAreBounded(t *testing.T) {
 		}
 		response.Body.Close()
 		// Linux gives twice of what was asked for, for its own needs.
-		if size := sendBufferOfPeer(t, connection.LocalAddr().(*net.TCPAddr).Port); size != 2*mostUnsent {
+		if size := sendBufferOfPeer(t, connection.LocalAddr().(*net.TCPAddr).Port); size != 2*maxUnsent {
 			t.Errorf("TLS %v: the send buffer has %d bytes", secured, size)
 		}
 	}

@@ -31,14 +31,14 @@ func (w blockedWriter) Write(p []byte) (int, error) {
 func TestUnreadAnswersOfOneCallerAreBounded(t *testing.T) {
 	const size = 1 << 20
 	answer := make([]byte, size)
-	handler := newCallerBytes(mostUnread).bound(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(answer) }))
+	handler := newCallerBytes(maxUnread).bound(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(answer) }))
 	begun, read, ended := make(chan struct{}), make(chan struct{}), make(chan any)
 	ask := func(caller string) {
 		defer func() { ended <- recover() }()
 		request := httptest.NewRequestWithContext(auth.WithPrincipal(t.Context(), &auth.Principal{Subject: caller}), "POST", "/graphql", nil)
 		handler.ServeHTTP(blockedWriter{httptest.NewRecorder(), begun, read}, request)
 	}
-	for range mostUnread / size {
+	for range maxUnread / size {
 		go ask("greedy")
 		<-begun
 	}
@@ -54,7 +54,7 @@ func TestUnreadAnswersOfOneCallerAreBounded(t *testing.T) {
 	go ask("other")
 	<-begun
 	close(read)
-	for range mostUnread/size + 1 {
+	for range maxUnread/size + 1 {
 		if value := <-ended; value != nil {
 			t.Errorf("an answer ends with %v", value)
 		}
@@ -80,19 +80,19 @@ func (w *deadlineWriter) SetWriteDeadline(deadline time.Time) error {
 // oldest is given up that is not the first on its connection, and the connection closed
 // when that does not end in time. Who has shown a token is not counted.
 func TestAnswersToStrangersAreBounded(t *testing.T) {
-	strangers := newWritingLimit(4)
-	strangers.patience = time.Hour
+	anonymous := newWritingLimit(4)
+	anonymous.patience = time.Hour
 	limit := newConnectionLimit(3)
-	connect := func() (*resets, net.Conn) {
+	connect := func() (*clientConnection, net.Conn) {
 		ours, theirs := net.Pipe()
 		t.Cleanup(func() { ours.Close(); theirs.Close() })
-		return &resets{connection: ours}, theirs
+		return &clientConnection{Conn: ours}, theirs
 	}
 	begun, read, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
-	begin := func(on *resets) *statusRecorder {
+	begin := func(on *clientConnection) *statusRecorder {
 		slow := &statusRecorder{
 			ResponseWriter: blockedWriter{httptest.NewRecorder(), begun, read}, status: http.StatusOK, begun: true,
-			patience: readTime, visit: &visit{}, strangers: strangers, on: on, connections: limit,
+			patience: readTime, state: &requestState{}, anonymousWrites: anonymous, connection: on, connections: limit,
 		}
 		go func() { _, _ = slow.Write([]byte("answer")); ended <- struct{}{} }()
 		<-begun
@@ -102,7 +102,7 @@ func TestAnswersToStrangersAreBounded(t *testing.T) {
 		t.Helper()
 		on, _ := connect()
 		client := &deadlineWriter{ResponseRecorder: httptest.NewRecorder()}
-		recorder := &statusRecorder{ResponseWriter: client, patience: readTime, visit: &visit{known: known}, strangers: strangers, on: on, connections: limit}
+		recorder := &statusRecorder{ResponseWriter: client, patience: readTime, state: &requestState{authenticated: known}, anonymousWrites: anonymous, connection: on, connections: limit}
 		_, _ = recorder.Write([]byte("answer"))
 		if recorder.cut.Load() || !client.deadline.IsZero() {
 			t.Errorf("an answer that is read is cut; its client has shown a token: %t", known)
@@ -129,7 +129,7 @@ func TestAnswersToStrangersAreBounded(t *testing.T) {
 	if got := cut(); !slices.Equal(got, []bool{false, false, true, true}) {
 		t.Errorf("cut for another: %v", got)
 	}
-	strangers.patience = 0 // they have not ended in time
+	anonymous.patience = 0 // they have not ended in time
 	closed := make(chan error)
 	go func() { _, err := client.Read(make([]byte, 1)); closed <- err }()
 	write(false)
@@ -143,7 +143,7 @@ func TestAnswersToStrangersAreBounded(t *testing.T) {
 	for range slow {
 		<-ended
 	}
-	if n := strangers.first.Len() + strangers.further.Len() + strangers.givenUp.Len(); n != 0 || len(strangers.on) > 0 {
-		t.Errorf("%d answers are counted after the end of all, on %d connections", n, len(strangers.on))
+	if n := anonymous.first.Len() + anonymous.further.Len() + anonymous.givenUp.Len(); n != 0 || len(anonymous.answersOn) > 0 {
+		t.Errorf("%d answers are counted after the end of all, on %d connections", n, len(anonymous.answersOn))
 	}
 }

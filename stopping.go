@@ -23,13 +23,13 @@ func stop(ctx context.Context, server *http.Server, serve func(net.Listener) err
 	defer cancel()
 	busy.waitForNone(linger)
 	_ = ignoreHandshakes(listener) // where a sandbox forbids it, all but the last instant is covered
-	wait(ctx, handshakeTime)
+	sleep(ctx, handshakeTime)
 	waiting, closing := stopListening(listener)
-	_ = serve(&connections{waiting, listener.Addr()}) // ends with io.EOF
+	_ = serve(&acceptedListener{waiting, listener.Addr()}) // ends with io.EOF
 	busy.waitForNone(ctx)
 	busy.closeSilent()
 	if err := server.Shutdown(ctx); err != nil && ctx.Err() != nil {
-		cut := busy.any()
+		cut := busy.hasRequests()
 		if err := server.Close(); cut {
 			return errors.Join(errors.New("requests were still running when the grace time was over"), err)
 		}
@@ -51,14 +51,14 @@ const (
 	headerTime = 5 * time.Second
 )
 
-// connections is a listener that has these connections and no more.
-type connections struct {
+// acceptedListener is a listener of connections that were accepted already, and no more.
+type acceptedListener struct {
 	waiting []net.Conn
 	addr    net.Addr
 }
 
 // Accept gives the next connection, and io.EOF when there is none.
-func (c *connections) Accept() (net.Conn, error) {
+func (c *acceptedListener) Accept() (net.Conn, error) {
 	if len(c.waiting) == 0 {
 		return nil, io.EOF
 	}
@@ -68,10 +68,10 @@ func (c *connections) Accept() (net.Conn, error) {
 }
 
 // Close does nothing: the connections have been given away.
-func (c *connections) Close() error { return nil }
+func (c *acceptedListener) Close() error { return nil }
 
 // Addr is the address that the connections were made to.
-func (c *connections) Addr() net.Addr { return c.addr }
+func (c *acceptedListener) Addr() net.Addr { return c.addr }
 
 // busyConnections are those with a request on them, or about to have their first.
 type busyConnections struct {
@@ -101,7 +101,7 @@ func (b *busyConnections) note(connection net.Conn, state http.ConnState) {
 	}
 }
 
-// quiet tells for how long no connection has been busy.
+// quiet tells how long ago a connection last changed; 0 while one is busy or new.
 func (b *busyConnections) quiet() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -116,8 +116,8 @@ func (b *busyConnections) quiet() time.Duration {
 	return time.Since(b.changed)
 }
 
-// any reports whether there is a request.
-func (b *busyConnections) any() bool {
+// hasRequests reports whether there is a request.
+func (b *busyConnections) hasRequests() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.busy) > 0
@@ -135,11 +135,12 @@ func (b *busyConnections) closeSilent() {
 // waitForNone waits until all has been quiet for a moment, or ctx is done.
 func (b *busyConnections) waitForNone(ctx context.Context) {
 	for quiet := b.quiet(); quiet < quietTime && ctx.Err() == nil; quiet = b.quiet() {
-		wait(ctx, quietTime-quiet)
+		sleep(ctx, quietTime-quiet)
 	}
 }
 
-func wait(ctx context.Context, duration time.Duration) {
+// sleep waits for duration, or until ctx is done.
+func sleep(ctx context.Context, duration time.Duration) {
 	timer := time.NewTimer(duration)
 	defer timer.Stop()
 	select {

@@ -179,7 +179,7 @@ func TestStoppingLosesNoRequest(t *testing.T) {
 			if calls.lost.Load() > 0 {
 				t.Fatalf("before the signal: %v", calls.firstLoss.Load())
 			}
-			wait(t.Context(), time.Millisecond)
+			sleep(t.Context(), time.Millisecond)
 		}
 		began := time.Now()
 		program.signal(t, syscall.SIGTERM)
@@ -364,7 +364,7 @@ func TestStoppingFinishesStreams(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- server.stop() }()
 	for !server.draining.Load() {
-		wait(t.Context(), time.Millisecond)
+		sleep(t.Context(), time.Millisecond)
 	}
 	response, err := http.DefaultTransport.RoundTrip(httptest.NewRequest("GET", server.url+"/readyz", nil))
 	if err != nil {
@@ -523,7 +523,7 @@ func TestPanicInMiddleware(t *testing.T) {
 	executor := graph.NewExecutor(nil, s.log, graph.Settings{})
 	for _, test := range []struct {
 		name     string
-		refuse   refuse
+		refuse   refuseFunc
 		begins   bool
 		contains string
 	}{
@@ -532,7 +532,7 @@ func TestPanicInMiddleware(t *testing.T) {
 		{"begun", refusePlain, true, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			listening := httptest.NewServer(s.identify(s.record(s.recover(test.refuse)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			listening := httptest.NewServer(s.assignRequestID(s.record(s.recover(test.refuse)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				if test.begins {
 					_, _ = io.WriteString(w, "half")
 				}

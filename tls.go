@@ -27,15 +27,15 @@ type certificate struct {
 	log *slog.Logger
 	now func() time.Time
 
-	mu      sync.Mutex
-	loaded  *tls.Certificate
-	content [sha256.Size]byte // hash of what it was loaded from
-	checked time.Time
-	told    string // what the log was told of the files
+	mu          sync.Mutex
+	loaded      *tls.Certificate
+	content     [sha256.Size]byte // hash of what it was loaded from
+	checked     time.Time
+	lastWarning string // what the log was last told of the files
 }
 
-// load reads the certificate that the settings name; nil is for serving without TLS.
-func (s tlsSettings) load(log *slog.Logger) (*certificate, error) {
+// loadCertificate reads the certificate that the settings name; nil is for serving without TLS.
+func (s tlsSettings) loadCertificate(log *slog.Logger) (*certificate, error) {
 	if s.Certificate == "" && s.Key == "" {
 		return nil, nil
 	}
@@ -64,9 +64,9 @@ func (c *certificate) current(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		c.checked = now
 		err := c.reload()
 		if err == nil {
-			c.told = ""
-		} else if c.told != err.Error() {
-			c.told = err.Error()
+			c.lastWarning = ""
+		} else if c.lastWarning != err.Error() {
+			c.lastWarning = err.Error()
 			c.log.Warn("the certificate cannot be loaded again; the old one stays in use", "error", err)
 		}
 	}

@@ -96,7 +96,7 @@ func TestTLS(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("the new certificate is not shown")
 		}
-		wait(t.Context(), 50*time.Millisecond)
+		sleep(t.Context(), 50*time.Millisecond)
 	}
 	if connection, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}); err == nil {
 		connection.Close()
@@ -109,7 +109,7 @@ func TestCertificateIsReloaded(t *testing.T) {
 	files := tlsFiles(t)
 	writeCertificate(t, files, 1)
 	var log lockedBuffer
-	certificate, err := files.load(slog.New(slog.NewTextHandler(&log, nil)))
+	certificate, err := files.loadCertificate(slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,13 +216,13 @@ func TestMistakesInTLSSettings(t *testing.T) {
 		{"exchanged", files.Key, files.Certificate, "--tls-cert, --tls-key: "},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := tlsSettings{test.certificate, test.key}.load(slog.New(slog.DiscardHandler))
+			_, err := tlsSettings{test.certificate, test.key}.loadCertificate(slog.New(slog.DiscardHandler))
 			if err == nil || !strings.Contains(err.Error(), test.wants) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("got %v", err)
 			}
 		})
 	}
-	if certificate, err := (tlsSettings{}).load(nil); certificate != nil || err != nil {
+	if certificate, err := (tlsSettings{}).loadCertificate(nil); certificate != nil || err != nil {
 		t.Errorf("without settings: %v, %v", certificate, err)
 	}
 }

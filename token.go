@@ -22,7 +22,7 @@ type tokenCommand struct {
 }
 
 // Run prints a token. It must be accepted by a server with the same settings.
-func (c *tokenCommand) Run(ctx context.Context, p *process) error {
+func (c *tokenCommand) Run(ctx context.Context, p *stdio) error {
 	if c.TTL <= 0 {
 		return fmt.Errorf("--ttl is %s; it must be more than 0", c.TTL)
 	}

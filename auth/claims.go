@@ -176,9 +176,9 @@ func textList(name string, value any) ([]string, error) {
 	return texts, nil
 }
 
-// principal reads the claims of a token whose signature was verified. It gives
-// those that were checked too, as some of them depend on the time.
-func (t *trusted) principal(claims object) (registered jwt.RegisteredClaims, p *Principal, err error) {
+// principal reads the claims of a token whose signature was verified. It also gives the
+// registered claims, as those about time must be checked again later.
+func (t *trustedIssuer) principal(claims object) (registered jwt.RegisteredClaims, p *Principal, err error) {
 	if registered, err = registeredClaims(claims); err != nil {
 		return registered, nil, err
 	}
@@ -329,7 +329,7 @@ func (p claimPath) put(claims map[string]any, value any) error {
 		}
 		nested, ok := claims[name].(map[string]any)
 		if !ok {
-			return fmt.Errorf("the claim %s is in the way of %s", name, p)
+			return fmt.Errorf("the claim %s is not an object, as %s needs it", name, p)
 		}
 		claims = nested
 	}

@@ -59,24 +59,24 @@ type keySet struct {
 
 	// attempted is closed when the first attempt to load the set is over.
 	attempted chan struct{}
-	// asked wakes run for an extra refresh.
-	asked chan struct{}
+	// refreshRequested wakes run for an extra refresh.
+	refreshRequested chan struct{}
 
 	mu   sync.Mutex
 	keys []*key // replaced as a whole, never altered
-	// round is closed when the extra refresh under way is over; nil when there is none.
-	round     chan struct{}
-	lastRound time.Time
+	// refreshing is closed when the extra refresh under way is over; nil when there is none.
+	refreshing    chan struct{}
+	lastRequested time.Time
 }
 
 func newKeySet(issuer Issuer, log *slog.Logger, dial dialer) *keySet {
 	return &keySet{
-		issuer:    issuer.Name,
-		url:       issuer.JWKSURL,
-		client:    newKeyClient(dial),
-		log:       log,
-		attempted: make(chan struct{}),
-		asked:     make(chan struct{}, 1),
+		issuer:           issuer.Name,
+		url:              issuer.JWKSURL,
+		client:           newKeyClient(dial),
+		log:              log,
+		attempted:        make(chan struct{}),
+		refreshRequested: make(chan struct{}, 1),
 	}
 }
 
@@ -129,20 +129,20 @@ func (s *keySet) find(ctx context.Context, kid *string, alg string) (*key, error
 	if err == nil || kid != nil && !errors.Is(err, errUnknownKey) {
 		return k, err
 	}
-	round := s.ask()
-	if round == nil {
+	refreshing := s.requestRefresh()
+	if refreshing == nil {
 		return nil, err
 	}
-	await(ctx, round)
+	await(ctx, refreshing)
 	return choose(s.snapshot(), kid, alg)
 }
 
-func (s *keySet) refreshed(ctx context.Context, alg string) *key {
-	round := s.ask()
-	if round == nil {
+func (s *keySet) findAfterRefresh(ctx context.Context, alg string) *key {
+	refreshing := s.requestRefresh()
+	if refreshing == nil {
 		return nil
 	}
-	await(ctx, round)
+	await(ctx, refreshing)
 	k, _ := choose(s.snapshot(), nil, alg) // nil with an error: then the first one counts
 	return k
 }
@@ -155,7 +155,7 @@ func choose(keys []*key, kid *string, alg string) (*key, error) {
 		if len(keys) != 1 {
 			return nil, fmt.Errorf("kid is missing, and the issuer has %d keys", len(keys))
 		}
-		return keys[0].fitting(alg)
+		return keys[0].forAlgorithm(alg)
 	}
 	var named, fit []*key
 	for _, k := range keys {
@@ -194,24 +194,24 @@ func await(ctx context.Context, done <-chan struct{}) {
 	}
 }
 
-// ask starts an extra refresh, unless there was one less than refreshPause ago.
-// It gives the round under way, and nil when there is none.
-func (s *keySet) ask() <-chan struct{} {
+// requestRefresh starts an extra refresh, unless there was one less than refreshPause ago.
+// What it gives is closed when the one under way is over; nil when there is none.
+func (s *keySet) requestRefresh() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.round == nil && (s.lastRound.IsZero() || time.Since(s.lastRound) >= refreshPause) {
-		s.round, s.lastRound = make(chan struct{}), time.Now()
-		s.asked <- struct{}{} // never blocks: run took the last one before it ended the last round
+	if s.refreshing == nil && (s.lastRequested.IsZero() || time.Since(s.lastRequested) >= refreshPause) {
+		s.refreshing, s.lastRequested = make(chan struct{}), time.Now()
+		s.refreshRequested <- struct{}{} // never blocks: run took the last request before it ended that refresh
 	}
-	return s.round
+	return s.refreshing
 }
 
-// endRound lets the requests go on that wait for the extra refresh.
-func (s *keySet) endRound() {
+// endRefresh lets those go on that wait for the extra refresh.
+func (s *keySet) endRefresh() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	close(s.round)
-	s.round = nil
+	close(s.refreshing)
+	s.refreshing = nil
 }
 
 // run keeps the set fresh until ctx ends.
@@ -231,10 +231,10 @@ func (s *keySet) run(ctx context.Context) {
 			return
 		case <-next.C:
 			err = s.refresh(ctx)
-		case <-s.asked:
+		case <-s.refreshRequested:
 			next.Stop()
 			err = s.refresh(ctx)
-			s.endRound()
+			s.endRefresh()
 		}
 	}
 }
@@ -357,7 +357,7 @@ func parseJWK(raw json.RawMessage) (*key, error) {
 	}
 	switch {
 	case fields.KTY == jwkset.KtyOct || fields.K != "":
-		return nil, errors.New("a secret that is published is none")
+		return nil, errors.New("a published secret is no secret")
 	case fields.D != "":
 		return nil, errors.New("a private key that is published can be used by everybody")
 	case fields.USE != "" && fields.USE != jwkset.UseSig:
@@ -376,7 +376,7 @@ func parseJWK(raw json.RawMessage) (*key, error) {
 		return nil, err
 	}
 	if alg := string(fields.ALG); alg != "" {
-		if _, err := k.fitting(alg); err != nil {
+		if _, err := k.forAlgorithm(alg); err != nil {
 			return nil, err
 		}
 		k.algorithms = []string{alg}

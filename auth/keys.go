@@ -61,8 +61,8 @@ type key struct {
 
 func (k *key) allows(alg string) bool { return slices.Contains(k.algorithms, alg) }
 
-// fitting gives the key if a token's alg is one of its own.
-func (k *key) fitting(alg string) (*key, error) {
+// forAlgorithm gives the key if a token's alg is one of its own.
+func (k *key) forAlgorithm(alg string) (*key, error) {
 	if !k.allows(alg) {
 		return nil, refusedAlgorithm(alg, k)
 	}

@@ -22,7 +22,7 @@ func (i Issuer) Sign(p Principal) (string, error) {
 	if len(i.Secret) == 0 {
 		return "", errors.New("tokens can be signed with a secret only; this issuer has none")
 	}
-	verifying, err := newTrusted(i)
+	verifying, err := newTrustedIssuer(i)
 	if err != nil {
 		return "", err
 	}

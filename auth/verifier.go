@@ -37,12 +37,12 @@ var errNoKeysYet = errors.New("no key set of the issuer could be loaded yet")
 // Verifier verifies the tokens of a set of issuers. It is safe for concurrent use.
 type Verifier struct {
 	log     *slog.Logger
-	issuers map[string]*trusted
-	known   *lru.Cache[[sha256.Size]byte, *remembered]
+	issuers map[string]*trustedIssuer
+	cache   *lru.Cache[[sha256.Size]byte, *cachedToken]
 }
 
-// trusted is an issuer whose settings were checked.
-type trusted struct {
+// trustedIssuer is an issuer whose settings were checked.
+type trustedIssuer struct {
 	keys        keySource
 	customers   claimPath
 	authorities claimPath
@@ -52,9 +52,9 @@ type trusted struct {
 // keySource finds the key for a token. kid is nil when the token names none.
 type keySource interface {
 	find(ctx context.Context, kid *string, alg string) (*key, error)
-	// refreshed looks once more for the key of a token that names none, whose signature
-	// the one that was found does not fit. It is nil when there is nothing new.
-	refreshed(ctx context.Context, alg string) *key
+	// findAfterRefresh looks once more for the key of a token that names none, when its
+	// signature does not fit the one that was found. It is nil when there is nothing new.
+	findAfterRefresh(ctx context.Context, alg string) *key
 	ready() bool
 }
 
@@ -71,15 +71,15 @@ func newVerifier(ctx context.Context, log *slog.Logger, dial dialer, issuers []I
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	known, err := lru.New[[sha256.Size]byte, *remembered](maxRemembered)
+	cache, err := lru.New[[sha256.Size]byte, *cachedToken](maxCachedTokens)
 	if err != nil {
 		return nil, err
 	}
-	v := &Verifier{log: log, issuers: map[string]*trusted{}, known: known}
+	v := &Verifier{log: log, issuers: map[string]*trustedIssuer{}, cache: cache}
 	var wrong []error
 	var sets []*keySet
 	for position, issuer := range issuers {
-		t, err := newTrusted(issuer)
+		t, err := newTrustedIssuer(issuer)
 		if err == nil && v.issuers[issuer.Name] != nil {
 			err = errors.New("it is given twice")
 		}
@@ -105,13 +105,13 @@ func newVerifier(ctx context.Context, log *slog.Logger, dial dialer, issuers []I
 	return v, nil
 }
 
-// newTrusted checks the settings of an issuer; keys stays nil for a JWKS URL.
-func newTrusted(issuer Issuer) (*trusted, error) {
+// newTrustedIssuer checks the settings of an issuer; keys stays nil for a JWKS URL.
+func newTrustedIssuer(issuer Issuer) (*trustedIssuer, error) {
 	static, keyErr := issuer.staticKey()
 	if err := errors.Join(issuer.check(), keyErr); err != nil {
 		return nil, err
 	}
-	t := &trusted{
+	t := &trustedIssuer{
 		validator: jwt.NewValidator(
 			jwt.WithIssuer(issuer.Name),
 			jwt.WithAudience(issuer.Audience),
@@ -133,10 +133,10 @@ type staticSource struct{ key *key }
 
 func (s staticSource) ready() bool { return true }
 
-func (s staticSource) refreshed(context.Context, string) *key { return nil }
+func (s staticSource) findAfterRefresh(context.Context, string) *key { return nil }
 
 func (s staticSource) find(_ context.Context, _ *string, alg string) (*key, error) {
-	return s.key.fitting(alg)
+	return s.key.forAlgorithm(alg)
 }
 
 // Ready reports whether tokens of at least one issuer can be verified. It is
@@ -153,8 +153,8 @@ func (v *Verifier) Ready() bool {
 // Verify gives the principal of a token. The error is a *models.Error:
 // CodeUnavailable while the keys of the token's issuer could not be loaded yet,
 // and CodeUnauthenticated with one fixed message for everything else; the reason
-// is its cause. A token that names a new key can wait for the key set to be
-// refreshed, for two seconds at most and not beyond the end of ctx.
+// is its cause. It can wait for the first key set, and for a refresh when no known key
+// fits, two seconds at most for each and not beyond the end of ctx.
 func (v *Verifier) Verify(ctx context.Context, token string) (*Principal, error) {
 	principal, err := v.verify(ctx, token)
 	switch {
@@ -171,24 +171,24 @@ func refused(reason error) *models.Error {
 	return &models.Error{Code: models.CodeUnauthenticated, Message: invalidTokenMessage, Err: reason}
 }
 
-// verify recognizes the token or checks it.
+// verify finds the token in the cache or checks it.
 func (v *Verifier) verify(ctx context.Context, token string) (*Principal, error) {
 	id := fingerprint(token)
-	if principal, err := v.recognize(ctx, id); principal != nil || err != nil {
+	if principal, err := v.cached(ctx, id); principal != nil || err != nil {
 		return principal, err
 	}
 	checked, err := v.check(ctx, token)
 	if err != nil {
 		return nil, err
 	}
-	v.known.Add(id, checked)
+	v.cache.Add(id, checked)
 	return checked.principal, nil
 }
 
 // check takes the token apart itself and gives the library its parts: what is
 // checked is then exactly what is used. The library's own parser lets the last
 // of two equal names win and takes no notice of crit.
-func (v *Verifier) check(ctx context.Context, token string) (*remembered, error) {
+func (v *Verifier) check(ctx context.Context, token string) (*cachedToken, error) {
 	t, err := parseToken(token)
 	if err != nil {
 		return nil, err
@@ -203,7 +203,7 @@ func (v *Verifier) check(ctx context.Context, token string) (*remembered, error)
 	}
 	err = methods[t.alg].Verify(t.signed, t.signature, k.material)
 	if err != nil && t.kid == nil { // another key may have taken the place of this one
-		if fresh := issuer.keys.refreshed(ctx, t.alg); fresh != nil {
+		if fresh := issuer.keys.findAfterRefresh(ctx, t.alg); fresh != nil {
 			k, err = fresh, methods[t.alg].Verify(t.signed, t.signature, fresh.material)
 		}
 	}
@@ -214,12 +214,12 @@ func (v *Verifier) check(ctx context.Context, token string) (*remembered, error)
 	if err != nil {
 		return nil, err
 	}
-	return &remembered{issuer, t.kid, t.alg, k, claims, principal}, nil
+	return &cachedToken{issuer, t.kid, t.alg, k, claims, principal}, nil
 }
 
 // issuerOf finds the issuer that a token, not yet verified, claims to come from.
 // That choice is safe: only that issuer's own keys are tried, and only its audience.
-func (v *Verifier) issuerOf(claims object) (*trusted, error) {
+func (v *Verifier) issuerOf(claims object) (*trustedIssuer, error) {
 	name, err := claims.text("iss")
 	if err != nil {
 		return nil, err

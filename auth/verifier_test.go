@@ -454,7 +454,7 @@ func TestSignErrors(t *testing.T) {
 		{"ShortSecret", func(i *auth.Issuer, _ *auth.Principal) { i.Secret = secret[:31] }, "31 bytes"},
 		{"NoAudience", func(i *auth.Issuer, _ *auth.Principal) { i.Audience = "" }, "audience"},
 		{"SameClaim", func(i *auth.Issuer, _ *auth.Principal) { i.CustomerClaim = "authorities" }, "the claim authorities is there twice"},
-		{"ClaimInTheWay", func(i *auth.Issuer, _ *auth.Principal) { i.CustomerClaim = "sub.customer" }, "the claim sub is in the way"},
+		{"ClaimInTheWay", func(i *auth.Issuer, _ *auth.Principal) { i.CustomerClaim = "sub.customer" }, "the claim sub is not an object"},
 		{"NoSubject", func(_ *auth.Issuer, p *auth.Principal) { p.Subject = "" }, "sub: an empty string"},
 		{"NoExpiry", func(_ *auth.Issuer, p *auth.Principal) { p.ExpiresAt = time.Time{} }, "exp: out of range"},
 		{"NoNumber", func(_ *auth.Issuer, p *auth.Principal) { p.CustomerNumbers = []int64{0} }, "customer_id"},

@@ -224,15 +224,18 @@ func (d *dataSet) tables() []table {
 	}
 }
 
-// loadPostgres fills a migrated database. Indexes and foreign keys are put on
+// loadPostgres migrates and fills an empty database. Indexes and foreign keys are put on
 // again afterwards, which takes a fraction of the time; triggers stay on.
 func (d *dataSet) loadPostgres(ctx context.Context, databaseURL string) error {
+	if err := migrate(ctx, databaseURL); err != nil {
+		return err
+	}
 	conn, err := pgx.Connect(ctx, databaseURL)
 	if err != nil {
 		return err
 	}
 	defer conn.Close(ctx)
-	restore, err := takeOff(ctx, conn)
+	restore, err := dropIndexes(ctx, conn)
 	if err != nil {
 		return err
 	}
@@ -258,9 +261,9 @@ func (d *dataSet) loadPostgres(ctx context.Context, databaseURL string) error {
 	return nil
 }
 
-// takeOff drops foreign keys and plain indexes, and gives the statements that
+// dropIndexes drops foreign keys and plain indexes, and gives the statements that
 // make them again.
-func takeOff(ctx context.Context, conn *pgx.Conn) (restore []string, err error) {
+func dropIndexes(ctx context.Context, conn *pgx.Conn) (restore []string, err error) {
 	rows, err := conn.Query(ctx, `
 		SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname),
 			format('ALTER TABLE %s ADD CONSTRAINT %I %s', conrelid::regclass, conname, pg_get_constraintdef(oid)), 2 AS step

@@ -33,7 +33,7 @@ type stream struct {
 	peakRSS   int64
 }
 
-// sweep is what Roster does with so many connections.
+// sweep is what Roster does with this many connections.
 type sweep struct {
 	connections int
 	result      result
@@ -169,7 +169,7 @@ func readAll(cmd *exec.Cmd, lines int) error {
 	return err
 }
 
-// count reads everything and gives an error unless text stands there so often.
+// count reads everything and gives an error unless text occurs as often as wanted.
 func count(r io.Reader, text string, wanted int) error {
 	buffer := make([]byte, 256<<10)
 	found, kept := 0, 0

@@ -82,7 +82,7 @@ func run(ctx context.Context, s settings, stdout, stderr io.Writer) (err error) 
 	}
 	data := newDataSet(s.large, s.customers, s.users)
 	say("loading %d users into PostgreSQL", data.users())
-	if err := loadPostgres(ctx, data, pg.url()); err != nil {
+	if err := data.loadPostgres(ctx, pg.url()); err != nil {
 		return err
 	}
 	say("building and starting the targets")
@@ -118,7 +118,7 @@ func run(ctx context.Context, s settings, stdout, stderr io.Writer) (err error) 
 	sqliteURL := "sqlite:" + filepath.Join(dir, "roster.db")
 	if s.sqlite {
 		say("loading the same users into SQLite")
-		if err := loadSQLite(ctx, data, sqliteURL); err != nil {
+		if err := data.loadSQLite(ctx, sqliteURL); err != nil {
 			return err
 		}
 		suite.sqlite, err = startRoster(ctx, dir, program, sqliteName, sqliteURL)
@@ -171,18 +171,4 @@ func migrate(ctx context.Context, databaseURL string) (err error) {
 	defer func() { err = errors.Join(err, database.Close()) }()
 	_, err = database.Migrate(ctx)
 	return err
-}
-
-func loadPostgres(ctx context.Context, data *dataSet, databaseURL string) error {
-	if err := migrate(ctx, databaseURL); err != nil {
-		return err
-	}
-	return data.loadPostgres(ctx, databaseURL)
-}
-
-func loadSQLite(ctx context.Context, data *dataSet, databaseURL string) error {
-	if err := migrate(ctx, databaseURL); err != nil {
-		return err
-	}
-	return data.loadSQLite(ctx, databaseURL)
 }

@@ -18,8 +18,8 @@ import (
 	"time"
 )
 
-// errNoPostgres means that PostgreSQL is not installed.
-var errNoPostgres = errors.New("the program initdb of PostgreSQL was not found")
+// errNoPostgres means that PostgreSQL cannot be started here.
+var errNoPostgres = errors.New("PostgreSQL cannot be started")
 
 // postgres is a PostgreSQL server of our own, on a unix socket in dir.
 type postgres struct {
@@ -103,7 +103,7 @@ func postgresUser() (*syscall.Credential, error) {
 	}
 	account, err := user.Lookup("postgres")
 	if err != nil {
-		return nil, fmt.Errorf("%w, nor the user to run it as: %w", errNoPostgres, err)
+		return nil, fmt.Errorf("%w as root: %w", errNoPostgres, err)
 	}
 	uid, _ := strconv.ParseUint(account.Uid, 10, 32)
 	gid, _ := strconv.ParseUint(account.Gid, 10, 32)
@@ -121,7 +121,7 @@ func findPostgres() (string, error) {
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	more, _ := filepath.Glob("/usr/pgsql-*/bin/initdb")
 	if found = append(found, more...); len(found) == 0 {
-		return "", errNoPostgres
+		return "", fmt.Errorf("%w: the program initdb was not found", errNoPostgres)
 	}
 	// 15 comes after 9.6.
 	slices.SortFunc(found, func(a, b string) int {

@@ -156,7 +156,7 @@ func processes() (parents map[int]int, ticks map[int]int64) {
 	return parents, ticks
 }
 
-// memory gives a line of a process's status that counts kibibytes, in bytes.
+// memory gives a value of /proc/PID/status, such as VmHWM, in bytes.
 func memory(pid int, name string) int64 {
 	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	for line := range strings.Lines(string(status)) {

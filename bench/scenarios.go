@@ -263,7 +263,7 @@ func checkLanes(ctx context.Context, lanes []*lane) error {
 			}
 			for text, n := range l.order.Want {
 				if found := bytes.Count(body, []byte(text)); found != n {
-					return fmt.Errorf("%s, %s: %s stands there %d times, not %d: %.1000s", l.scenario, l.target.name, text, found, n, body)
+					return fmt.Errorf("%s, %s: %s occurs %d times, not %d: %.1000s", l.scenario, l.target.name, text, found, n, body)
 				}
 			}
 			found, err := leaves(body)

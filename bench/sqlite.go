@@ -15,10 +15,13 @@ import (
 	"roster/models"
 )
 
-// loadSQLite fills a migrated database in one transaction. Plain indexes are made
-// again afterwards. Nothing is waited for on the disk: a load that breaks off is
-// begun again.
+// loadSQLite migrates an empty database and fills it in one transaction. Plain indexes
+// are made again afterwards. It does not wait for the disk: a load that breaks off starts
+// over.
 func (d *dataSet) loadSQLite(ctx context.Context, databaseURL string) (err error) {
+	if err := migrate(ctx, databaseURL); err != nil {
+		return err
+	}
 	path := strings.TrimPrefix(databaseURL, "sqlite:")
 	file, err := sql.Open("sqlite", "file:"+path+"?_pragma=synchronous(OFF)&_pragma=cache_size(-500000)&_pragma=temp_store(MEMORY)")
 	if err != nil {

@@ -12,9 +12,9 @@ import (
 // how many users a customer has in each status, exactly and whoever writes them,
 // and a count that asks for nothing but the status adds up a few rows in 0.1 ms.
 
-// CountUsers counts the users of a customer that the filter lets through.
+// CountUsers counts the users of a customer that match the filter.
 func (db *DB) CountUsers(ctx context.Context, scope models.Scope, customerID models.ID, filter *models.UserFilter) (int, error) {
-	statuses, ok := statusesLetThrough(filter)
+	statuses, ok := matchingStatuses(filter)
 	if !ok {
 		return db.count(ctx, scope, "count(*)", "users AS u", usersOf(customerID, filter, scope))
 	}
@@ -42,24 +42,24 @@ func (db *DB) count(ctx context.Context, scope models.Scope, number, table strin
 	return int(*(*found)[0]), nil
 }
 
-// statusesLetThrough gives the statuses whose users the filter lets through, if
-// it looks at nothing but the status.
-func statusesLetThrough(f *models.UserFilter) (statuses []models.UserStatus, ok bool) {
+// matchingStatuses gives the statuses whose users match the filter, if it looks at
+// nothing but the status.
+func matchingStatuses(f *models.UserFilter) (statuses []models.UserStatus, ok bool) {
 	for _, status := range models.UserStatuses() {
-		through, ok := letsThrough(f, status)
+		matches, ok := statusMatches(f, status)
 		if !ok {
 			return nil, false
 		}
-		if through {
+		if matches {
 			statuses = append(statuses, status)
 		}
 	}
 	return statuses, true
 }
 
-// letsThrough tells whether the filter lets the users of a status through; ok is
-// false where that depends on something else.
-func letsThrough(f *models.UserFilter, status models.UserStatus) (through, ok bool) {
+// statusMatches tells whether the filter matches users of a status; ok is false where
+// that depends on something else.
+func statusMatches(f *models.UserFilter, status models.UserStatus) (matches, ok bool) {
 	if f == nil {
 		return true, true
 	}
@@ -68,35 +68,35 @@ func letsThrough(f *models.UserFilter, status models.UserStatus) (through, ok bo
 	if !reflect.ValueOf(others).IsZero() {
 		return false, false
 	}
-	through = f.Enabled == nil || *f.Enabled == (status == models.StatusActive)
+	matches = f.Enabled == nil || *f.Enabled == (status == models.StatusActive)
 	if s := f.Status; s != nil {
-		through = through && (s.Eq == nil || *s.Eq == status) &&
+		matches = matches && (s.Eq == nil || *s.Eq == status) &&
 			(s.In == nil || slices.Contains(s.In, status)) && !slices.Contains(s.NotIn, status)
 	}
 	for _, member := range f.And {
-		holds, ok := letsThrough(member, status)
+		holds, ok := statusMatches(member, status)
 		if !ok {
 			return false, false
 		}
-		through = through && holds
+		matches = matches && holds
 	}
 	if f.Or != nil {
 		some := false
 		for _, member := range f.Or {
-			holds, ok := letsThrough(member, status)
+			holds, ok := statusMatches(member, status)
 			if !ok {
 				return false, false
 			}
 			some = some || holds
 		}
-		through = through && some
+		matches = matches && some
 	}
 	if f.Not != nil {
-		holds, ok := letsThrough(f.Not, status)
+		holds, ok := statusMatches(f.Not, status)
 		if !ok {
 			return false, false
 		}
-		through = through && !holds
+		matches = matches && !holds
 	}
-	return through, true
+	return matches, true
 }

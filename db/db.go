@@ -51,7 +51,7 @@ type Options struct {
 
 const defaultMaxConnections = 16
 
-// DB is an open database. Its methods may be called at the same time.
+// DB is an open database. It is safe for concurrent use, except AddQueryHook.
 type DB struct {
 	engine Engine
 	url    string
@@ -60,8 +60,8 @@ type DB struct {
 	// in a database that was opened read-only.
 	read, write *bun.DB
 	// schema is for looking at the schema while the server runs. On PostgreSQL it has a
-	// connection of its own, as a pool that has none left is no database that is away;
-	// read serves where PostgreSQL has none for it, and on SQLite.
+	// connection of its own, so that an exhausted pool does not look like a database that is
+	// down; where PostgreSQL allows no more, read is used. On SQLite it is read.
 	schema *bun.DB
 	// runner runs the statements of the resolvers, on SQLite with a third pool, its
 	// own; bun runs all others.

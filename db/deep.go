@@ -76,8 +76,8 @@ const (
 
 	// stretchOfMonths is from the beginning of the month in which the page begins to
 	// the end of that in which it ends. Months without users do not count: a month
-	// lasts until the next one that has some, and the last one for ever, which SQLite
-	// writes alike: as text, 'infinity' comes after all times.
+	// lasts until the next one that has some, and the last one until 'infinity', which
+	// serves SQLite too: as text it sorts after all times.
 	stretchOfMonths = `months (low, users) AS (
 	SELECT um.month, CAST(sum(um.users) AS bigint) FROM user_months AS um WHERE {counts} GROUP BY um.month HAVING sum(um.users) > 0
 ),

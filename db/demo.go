@@ -168,7 +168,7 @@ func (p *demoPeople) row(i int64) importRow {
 	number := p.firstNumber + i
 	user := p.user(number)
 	if i > 0 {
-		p.maybe(80, func() {
+		p.withChance(80, func() {
 			// The first user made the others.
 			first := derivedID(userSpace, p.firstNumber)
 			user.CreatedBy = &first
@@ -184,7 +184,7 @@ func (p *demoPeople) row(i int64) importRow {
 			*u = user
 		},
 	}
-	p.maybe(95, func() { row.subrole.value = &p.subroles[p.fake.IntN(len(p.subroles))] })
+	p.withChance(95, func() { row.subrole.value = &p.subroles[p.fake.IntN(len(p.subroles))] })
 	return row
 }
 
@@ -202,9 +202,9 @@ func (p *demoPeople) user(number int64) models.User {
 		CreatedAt: p.between(demoToday.AddDate(-demoYears, 0, 0), demoToday),
 	}
 	user.UpdatedAt = user.CreatedAt
-	p.maybe(70, func() { user.Mobile = new(p.fake.Numerify("+90555#######")) })
-	p.maybe(10, func() { user.UserType = new(p.fake.RandomString([]string{"INTERNAL", "PARTNER"})) })
-	p.maybe(50, func() { user.ExtAuthRefID = new(models.ID(p.fake.UUID())) })
+	p.withChance(70, func() { user.Mobile = new(p.fake.Numerify("+90555#######")) })
+	p.withChance(10, func() { user.UserType = new(p.fake.RandomString([]string{"INTERNAL", "PARTNER"})) })
+	p.withChance(50, func() { user.ExtAuthRefID = new(models.ID(p.fake.UUID())) })
 	switch n := p.fake.IntN(100); {
 	case n >= active && n < invited:
 		// Has not been here yet.
@@ -212,14 +212,14 @@ func (p *demoPeople) user(number int64) models.User {
 		return user
 	case n >= invited:
 		user.Status = models.StatusInactive
-		p.maybe(50, func() { user.AccountNonLocked = false })
-		p.maybe(20, func() { user.AccountNonExpired = false })
+		p.withChance(50, func() { user.AccountNonLocked = false })
+		p.withChance(20, func() { user.AccountNonExpired = false })
 	}
-	p.maybe(90, func() { user.Username = &login })
-	p.maybe(90, func() { user.IsEmailVerified = true })
-	p.maybe(5, func() { user.CredentialsNonExpired = false })
-	p.maybe(60, func() { user.UpdatedAt = p.between(user.CreatedAt, demoToday) })
-	p.maybe(30, func() { user.LastPasswordResetAt = new(p.between(user.CreatedAt, demoToday)) })
+	p.withChance(90, func() { user.Username = &login })
+	p.withChance(90, func() { user.IsEmailVerified = true })
+	p.withChance(5, func() { user.CredentialsNonExpired = false })
+	p.withChance(60, func() { user.UpdatedAt = p.between(user.CreatedAt, demoToday) })
+	p.withChance(30, func() { user.LastPasswordResetAt = new(p.between(user.CreatedAt, demoToday)) })
 	return user
 }
 
@@ -227,8 +227,8 @@ func (p *demoPeople) user(number int64) models.User {
 func (p *demoPeople) authorities() []importAuthority {
 	all := demoAuthorities()
 	given := []importAuthority{all[2]}
-	p.maybe(5, func() { given = append(given, all[1]) })
-	p.maybe(25, func() { given = append(given, all[3+p.fake.IntN(2)]) })
+	p.withChance(5, func() { given = append(given, all[1]) })
+	p.withChance(25, func() { given = append(given, all[3+p.fake.IntN(2)]) })
 	return given
 }
 
@@ -256,8 +256,8 @@ func (p *demoPeople) between(from, to time.Time) time.Time {
 	return from.Add(time.Duration(p.fake.Float64() * float64(to.Sub(from)))).Truncate(time.Millisecond)
 }
 
-// maybe does something with a chance of so many in a hundred.
-func (p *demoPeople) maybe(percent int, do func()) {
+// withChance does something with a chance of so many in a hundred.
+func (p *demoPeople) withChance(percent int, do func()) {
 	if p.fake.IntN(100) < percent {
 		do()
 	}

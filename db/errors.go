@@ -41,7 +41,7 @@ func classify(err error) (models.Code, string) {
 	// A database that refuses the login, as it does while it is moved or restored, is
 	// away, whatever it gives as the reason, and so is one that takes no connection in time.
 	_, connecting := errors.AsType[*pgconn.ConnectError](err)
-	if _, late := errors.AsType[lateConnectionError](err); connecting || late {
+	if _, late := errors.AsType[connectTimeoutError](err); connecting || late {
 		return models.CodeUnavailable, unavailableMessage
 	}
 	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {

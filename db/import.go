@@ -109,9 +109,8 @@ const importLock int64 = 7_305_811_043
 
 // Import reads the users of a document and writes them, with their customer,
 // subroles, authorities and legacy credentials, in batches. A batch is one
-// transaction: it is in or it is not. So an import that was interrupted is
-// simply run again; what is in already does not change by it, not even its
-// updated_at.
+// transaction: it is in or it is not. An import that was interrupted is simply
+// run again: what is already in does not change, not even its updated_at.
 //
 // A user is found again by its UUID (Worth) or its number (Testinium). What a
 // source does not carry keeps its value; in a new user it is given a default:
@@ -120,9 +119,9 @@ const importLock int64 = 7_305_811_043
 //     authorities: none, and the flags true.
 //   - Testinium carries no mobile number, subrole, external reference or
 //     authors: none; no is_email_verified and is_first_login: false; no
-//     updated_at: the time of creation, which stays when the user changes. Its "enabled" is the status ACTIVE or
-//     INACTIVE, but an invited user who is not enabled stays INVITED. Its
-//     authorities replace the user's.
+//     updated_at: the time of creation, which stays when the user changes. Its
+//     "enabled" is the status ACTIVE or INACTIVE, but an invited user who is
+//     not enabled stays INVITED. Its authorities replace the user's.
 //   - A UUID that is missing is derived from the number, and a number that is
 //     missing is the next free one from [FirstOwnNumber] on.
 //
@@ -233,13 +232,13 @@ type importer struct {
 	seen map[[16]byte]int64
 	// These are what accepted rows said. All rows of a file must say the same,
 	// or the result would depend on their order.
-	customers   map[models.ID]said[models.Customer]
-	subroles    map[models.ID]said[models.Subrole]
-	authorities map[int64]said[models.Authority]
+	customers   map[models.ID]mention[models.Customer]
+	subroles    map[models.ID]mention[models.Subrole]
+	authorities map[int64]mention[models.Authority]
 }
 
-// said is what a line of the file said.
-type said[T any] struct {
+// mention is what a line of the file said about something.
+type mention[T any] struct {
 	line  int64
 	value T
 	// named is whether the line gave the customer's name or the authority's clean
@@ -289,9 +288,9 @@ func (db *DB) importer(source Source, options ImportOptions) (*importer, error) 
 		db: db, format: format, options: options, customer: customer,
 		now:         time.Now().UTC().Truncate(time.Millisecond),
 		seen:        map[[16]byte]int64{},
-		customers:   map[models.ID]said[models.Customer]{},
-		subroles:    map[models.ID]said[models.Subrole]{},
-		authorities: map[int64]said[models.Authority]{},
+		customers:   map[models.ID]mention[models.Customer]{},
+		subroles:    map[models.ID]mention[models.Subrole]{},
+		authorities: map[int64]mention[models.Authority]{},
 	}, nil
 }
 

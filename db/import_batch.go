@@ -137,7 +137,8 @@ func (b *batch) userOf(row *importRow) (stored, user *models.User, err error) {
 			return nil, nil, fmt.Errorf("the number %d gives the id %s, which a user of another number has", row.number, id)
 		}
 		if stored == nil {
-			return b.newUser(id, row.number)
+			user, err = b.newUser(id, row.number)
+			return nil, user, err
 		}
 	}
 	if row.id != "" && row.id != stored.ID {
@@ -147,13 +148,13 @@ func (b *batch) userOf(row *importRow) (stored, user *models.User, err error) {
 	return stored, &changed, nil
 }
 
-func (b *batch) newUser(id models.ID, number int64) (stored, user *models.User, err error) {
+func (b *batch) newUser(id models.ID, number int64) (*models.User, error) {
 	if number == 0 {
 		if number = b.nextUser; number < 1 {
-			return nil, nil, errors.New("no number is free for the user")
+			return nil, errors.New("no number is free for the user")
 		}
 	}
-	return nil, &models.User{
+	return &models.User{
 		ID: id, Number: number,
 		AccountNonExpired: true, AccountNonLocked: true, CredentialsNonExpired: true,
 	}, nil
@@ -272,7 +273,7 @@ func (im *importer) checkAuthorities(b *batch, row *importRow) error {
 
 func (im *importer) putCustomer(b *batch, row *importRow, customer models.Customer) {
 	if !im.customers[customer.ID].named {
-		im.customers[customer.ID] = said[models.Customer]{row.line, customer, row.customerName != nil}
+		im.customers[customer.ID] = mention[models.Customer]{row.line, customer, row.customerName != nil}
 	}
 	stored := b.customers[customer.ID]
 	if stored == nil {
@@ -295,7 +296,7 @@ func (im *importer) putCustomer(b *batch, row *importRow, customer models.Custom
 
 func (im *importer) putSubrole(b *batch, row *importRow, subrole models.Subrole) {
 	if _, ok := im.subroles[subrole.ID]; !ok {
-		im.subroles[subrole.ID] = said[models.Subrole]{line: row.line, value: subrole}
+		im.subroles[subrole.ID] = mention[models.Subrole]{line: row.line, value: subrole}
 	}
 	stored := b.subroles[subrole.ID]
 	if stored == nil {
@@ -324,7 +325,7 @@ func (im *importer) putAuthorities(b *batch, row *importRow) {
 		}
 		given.cleanName.set(&authority.CleanName)
 		if first, ok := im.authorities[given.id]; !ok || given.cleanName.given && !first.named {
-			im.authorities[given.id] = said[models.Authority]{row.line, authority, given.cleanName.given}
+			im.authorities[given.id] = mention[models.Authority]{row.line, authority, given.cleanName.given}
 		}
 		if stored == nil {
 			b.keepAuthority(&authority)
@@ -342,14 +343,12 @@ func (im *importer) putAuthorities(b *batch, row *importRow) {
 }
 
 func (b *batch) putUser(row *importRow, stored, user *models.User) {
+	changed := false
 	if stored == nil {
 		b.keepUser(user)
 		if b.nextUser > 0 && user.Number >= b.nextUser {
 			b.nextUser = user.Number + 1 // below 1 after the highest of all, which means none
 		}
-	}
-	changed := false
-	if stored == nil {
 		b.newUsers = append(b.newUsers, user)
 	} else if !reflect.DeepEqual(stored, user) {
 		b.writeUsers = append(b.writeUsers, user)
@@ -542,16 +541,16 @@ func (im *importer) keys() rowKeys {
 	return keys
 }
 
-// shared locks rows that users refer to. Others may refer to them meanwhile: those who
-// add or change users hold a user first and then refer to the customer, the subrole
-// and the authorities, and would deadlock if they had to wait.
-func (b *batch) shared(query *bun.SelectQuery, id string) *bun.SelectQuery {
+// lockReferenced locks rows that users refer to, and lets others refer to them: those who
+// add or change users hold a user first and then refer to the customer, the subrole and
+// the authorities, and would deadlock if they had to wait.
+func (b *batch) lockReferenced(query *bun.SelectQuery, id string) *bun.SelectQuery {
 	return b.lock(query, id, "NO KEY UPDATE")
 }
 
-// owned locks users and what is theirs. Nobody gives a user authorities or
+// lockOwned locks users and what is theirs. Nobody gives a user authorities or
 // credentials meanwhile.
-func (b *batch) owned(query *bun.SelectQuery, id string) *bun.SelectQuery {
+func (b *batch) lockOwned(query *bun.SelectQuery, id string) *bun.SelectQuery {
 	return b.lock(query, id, "UPDATE")
 }
 
@@ -564,7 +563,7 @@ func (b *batch) lock(query *bun.SelectQuery, id, strength string) *bun.SelectQue
 
 func (b *batch) loadCustomers(ctx context.Context, db bun.IDB, keys rowKeys) error {
 	query := db.NewSelect().ColumnExpr(customerColumns).ModelTableExpr("customers AS c")
-	return each(ctx, b.shared(query, "c.id"), some(oneOf("c.id", keys.customerIDs), oneOf("c.number", keys.customerNumbers)), b.keepCustomer)
+	return each(ctx, b.lockReferenced(query, "c.id"), some(oneOf("c.id", keys.customerIDs), oneOf("c.number", keys.customerNumbers)), b.keepCustomer)
 }
 
 func (b *batch) loadUsers(ctx context.Context, db bun.IDB, keys rowKeys) error {
@@ -573,7 +572,7 @@ func (b *batch) loadUsers(ctx context.Context, db bun.IDB, keys rowKeys) error {
 	}
 	query := db.NewSelect().ModelTableExpr("users AS u").ColumnExpr(allUserColumns.names() +
 		", u.username_key, u.first_name_key, u.last_name_key, u.email_key, u.mobile_key, u.search_key")
-	return each(ctx, b.owned(query, "u.id"), some(oneOf("u.id", keys.userIDs), oneOf("u.number", keys.userNumbers)), b.keepUser)
+	return each(ctx, b.lockOwned(query, "u.id"), some(oneOf("u.id", keys.userIDs), oneOf("u.number", keys.userNumbers)), b.keepUser)
 }
 
 func (b *batch) loadSubroles(ctx context.Context, db bun.IDB, keys rowKeys) error {
@@ -586,7 +585,7 @@ func (b *batch) loadSubroles(ctx context.Context, db bun.IDB, keys rowKeys) erro
 	}
 	query := db.NewSelect().ColumnExpr(subroleColumns + ", s.code_key").ModelTableExpr("subroles AS s")
 	byCode := all(oneOf("s.customer_id", customerIDs), oneOf("s.code", keys.subroleCodes))
-	return each(ctx, b.shared(query, "s.id"), some(oneOf("s.id", keys.subroleIDs), byCode), b.keepSubrole)
+	return each(ctx, b.lockReferenced(query, "s.id"), some(oneOf("s.id", keys.subroleIDs), byCode), b.keepSubrole)
 }
 
 func (b *batch) loadAuthorities(ctx context.Context, db bun.IDB, keys rowKeys) error {
@@ -594,7 +593,7 @@ func (b *batch) loadAuthorities(ctx context.Context, db bun.IDB, keys rowKeys) e
 		return nil
 	}
 	query := db.NewSelect().ColumnExpr("a.id, a.name, a.clean_name").ModelTableExpr("authorities AS a")
-	return each(ctx, b.shared(query, "a.id"), some(oneOf("a.id", keys.authorityIDs), oneOf("a.name", keys.authorityNames)), b.keepAuthority)
+	return each(ctx, b.lockReferenced(query, "a.id"), some(oneOf("a.id", keys.authorityIDs), oneOf("a.name", keys.authorityNames)), b.keepAuthority)
 }
 
 func (b *batch) loadUserAuthorities(ctx context.Context, db bun.IDB, _ rowKeys) error {
@@ -613,7 +612,7 @@ func (b *batch) loadCredentials(ctx context.Context, db bun.IDB, _ rowKeys) erro
 		return nil
 	}
 	query := db.NewSelect().ColumnExpr("lc.user_id, lc.access_token, lc.vcs_password").ModelTableExpr("legacy_credentials AS lc")
-	return each(ctx, b.owned(query, "lc.user_id"), oneOf("lc.user_id", b.storedUsers()), func(c *models.LegacyCredentials) {
+	return each(ctx, b.lockOwned(query, "lc.user_id"), oneOf("lc.user_id", b.storedUsers()), func(c *models.LegacyCredentials) {
 		b.credentials[c.UserID] = *c
 	})
 }
@@ -642,12 +641,11 @@ func each[T any](ctx context.Context, query *bun.SelectQuery, matching predicate
 func nextNumber(ctx context.Context, db bun.IDB, table string) (int64, error) {
 	var highest int64
 	err := db.NewSelect().ColumnExpr("COALESCE(max(number), 0)").TableExpr(table).Scan(ctx, &highest)
-	// After the highest of all numbers this is below 1, as it is meant to be.
-	highest++
-	if highest > 0 {
-		highest = max(highest, FirstOwnNumber)
+	next := highest + 1 // below 1 after the highest of all numbers
+	if next > 0 {
+		next = max(next, FirstOwnNumber)
 	}
-	return highest, err
+	return next, err
 }
 
 // write writes what is planned, in a fixed number of statements. What refers to
@@ -666,7 +664,7 @@ func (b *batch) write(ctx context.Context, tx bun.Tx) error {
 		func() error { return upsert(ctx, tx, "subroles", "id", b.writeSubroles, ofSubrole...) },
 		func() error { return upsert(ctx, tx, "authorities", "id", b.writeAuthorities, "clean_name") },
 		func() error { return upsert(ctx, tx, "users", "id", b.writeUsers) },
-		// Whoever makes the same user meanwhile keeps it: the import fails, and finds it the next time.
+		// A user that somebody else makes meanwhile stays theirs: the import fails, and finds it the next time.
 		func() error { return upsert(ctx, tx, "users", "", b.newUsers) },
 		func() error { return deleteOfUsers(ctx, tx, "user_authorities", b.dropAuthorities) },
 		func() error { return upsert(ctx, tx, "user_authorities", "", b.writeUserAuthorities) },

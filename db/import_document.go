@@ -3,6 +3,7 @@ package db
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -53,7 +54,7 @@ func foreignForm(start []byte) string {
 func (d *document) records(f format, yield func(line int64, raw []byte) error) error {
 	d.expected = f.expected
 	if d.foreign != "" {
-		return fmt.Errorf("the document is %s; expected is JSON in UTF-8, not compressed", d.foreign)
+		return fmt.Errorf("the document is %s; expected JSON in UTF-8, not compressed", d.foreign)
 	}
 	start, err := d.token()
 	if err != nil {
@@ -65,7 +66,7 @@ func (d *document) records(f format, yield func(line int64, raw []byte) error) e
 	case start == json.Delim('{') && f.envelope:
 		err = d.envelope(yield)
 	default:
-		return d.misshapen("the document starts otherwise")
+		return d.misshapen("the document starts with something else")
 	}
 	if err != nil {
 		return err
@@ -111,7 +112,7 @@ func (d *document) envelope(yield func(line int64, raw []byte) error) error {
 		"message": d.skip,
 		"data": func() error {
 			if start, err := d.token(); err != nil || start != json.Delim('{') {
-				return cmpErr(err, d.misshapen("data is not an object"))
+				return cmp.Or(err, d.misshapen("data is not an object"))
 			}
 			return d.object("data", map[string]func() error{
 				"total_pages": d.skip,
@@ -119,7 +120,7 @@ func (d *document) envelope(yield func(line int64, raw []byte) error) error {
 				"records": func() error {
 					found = true
 					if start, err := d.token(); err != nil || start != json.Delim('[') {
-						return cmpErr(err, d.misshapen("data.records is not a list"))
+						return cmp.Or(err, d.misshapen("data.records is not a list"))
 					}
 					return d.list(yield)
 				},
@@ -185,7 +186,7 @@ func (d *document) allow() { d.limit = d.json.InputOffset() + maxRecord }
 
 // misshapen is the error for JSON that is not the document that was expected.
 func (d *document) misshapen(format string, args ...any) error {
-	return fmt.Errorf("line %d: %s; expected is %s", d.lineAt(d.json.InputOffset()), fmt.Sprintf(format, args...), d.expected)
+	return fmt.Errorf("line %d: %s; expected %s", d.lineAt(d.json.InputOffset()), fmt.Sprintf(format, args...), d.expected)
 }
 
 // broken is the error for what is not JSON. The decoder stands before what it
@@ -200,9 +201,9 @@ func (d *document) broken(err error) error {
 		return fmt.Errorf("line %d: what starts here is longer than %d bytes, which is not allowed", line, maxRecord)
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 		if len(value) == 0 {
-			return fmt.Errorf("line %d: the document ends too early; expected is %s", line, d.expected)
+			return fmt.Errorf("line %d: the document ends too early; expected %s", line, d.expected)
 		}
-		return fmt.Errorf("line %d: the document ends in the middle of what starts here; expected is %s", line, d.expected)
+		return fmt.Errorf("line %d: the document ends in the middle of what starts here; expected %s", line, d.expected)
 	case !isSyntax:
 		return fmt.Errorf("cannot read the document after line %d: %w", line, err)
 	}
@@ -215,14 +216,6 @@ func (d *document) broken(err error) error {
 		}
 	}
 	return fmt.Errorf("line %d: this is not JSON: %w", line, err)
-}
-
-// cmpErr is the first of the two that is an error.
-func cmpErr(err, otherwise error) error {
-	if err != nil {
-		return err
-	}
-	return otherwise
 }
 
 var errTooLong = errors.New("too long")

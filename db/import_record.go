@@ -28,16 +28,19 @@ func (o optional[T]) set(place **T) {
 	}
 }
 
-// maxShort bounds the bytes of a text, and of its folded form, that stands in an
-// index: PostgreSQL takes some 2,700 bytes for all columns of one together, and
-// SQLite shall take no more than PostgreSQL does.
+// maxShort bounds the bytes of an indexed text and of its folded form: the columns of one
+// index entry may take some 2,700 bytes together on PostgreSQL, and SQLite is held to the
+// same.
 const maxShort = 1_000
 
 func checkShort(s string) error {
 	if len(s) > maxShort || len(models.Fold(s)) > maxShort {
 		return fmt.Errorf("is longer than %d bytes, or its form without accents is", maxShort)
 	}
-	return models.CheckText(s)
+	if err := models.CheckText(s); err != nil {
+		return fmt.Errorf("cannot be kept: %w", err)
+	}
+	return nil
 }
 
 // record is a JSON object that is taken apart key by key. The first thing that
@@ -86,8 +89,7 @@ func splitObject(raw []byte) (map[string]json.RawMessage, error) {
 	return fields, nil
 }
 
-// close gives what is wrong with the record, to which belongs any key that
-// nobody has asked for.
+// close gives what is wrong with the record; a key that nobody has asked for is wrong too.
 func (r *record) close() error {
 	if r.err == nil && len(r.fields) > 0 {
 		r.err = fmt.Errorf("the key %s%s is not known", r.prefix, models.Quote(slices.Min(slices.Collect(maps.Keys(r.fields)))))
@@ -111,20 +113,8 @@ func (r *record) take(key string) (raw json.RawMessage, given bool) {
 	return raw, given
 }
 
-// require gives a value that must be there.
-func (r *record) require(key string) json.RawMessage {
-	raw, given := r.take(key)
-	switch {
-	case !given:
-		r.fail(key, "is missing")
-	case raw == nil:
-		r.fail(key, "is null")
-	}
-	return raw
-}
-
-// maybe reads a value that may be absent or null.
-func maybe[T any](r *record, key string, read func(key string, raw json.RawMessage) T) optional[T] {
+// nullable reads a value that may be absent or null.
+func nullable[T any](r *record, key string, read func(key string, raw json.RawMessage) T) optional[T] {
 	raw, given := r.take(key)
 	if raw == nil {
 		return optional[T]{given: given}
@@ -133,9 +123,15 @@ func maybe[T any](r *record, key string, read func(key string, raw json.RawMessa
 	return optional[T]{given: true, value: &value}
 }
 
-// must reads a value that must be there.
-func must[T any](r *record, key string, read func(key string, raw json.RawMessage) T) (value T) {
-	if raw := r.require(key); raw != nil {
+// required reads a value that must be there.
+func required[T any](r *record, key string, read func(key string, raw json.RawMessage) T) (value T) {
+	raw, given := r.take(key)
+	switch {
+	case !given:
+		r.fail(key, "is missing")
+	case raw == nil:
+		r.fail(key, "is null")
+	default:
 		value = read(key, raw)
 	}
 	return value
@@ -157,7 +153,7 @@ func (r *record) asText(key string, raw json.RawMessage) (s string) {
 		r.fail(key, "cannot be kept: %w", err)
 	}
 	if models.LoneSurrogate(raw) {
-		r.fail(key, "holds an escape that is half a character")
+		r.fail(key, "holds an escape that is half of a surrogate pair")
 	}
 	return s
 }

@@ -371,8 +371,8 @@ func TestImportRejects(t *testing.T) {
 		{"UnknownKeyInSubrole", db.SourceWorth, worthRecord(2, recordFields{"subrole": subrole(500, recordFields{"x": personalData})}), `the key subrole."x" is not known`},
 		{"KeyTwice", db.SourceWorth, `{"id": "` + importUUID(2) + `", "id": "` + importUUID(2) + `"}`, `the key "id" is there twice`},
 		{"NotUTF8", db.SourceWorth, "{\"id\": \"\xff\"}", "the record is not valid UTF-8"},
-		{"HalfACharacter", db.SourceWorth, strings.Replace(encodeRecord(worthRecord(2, recordFields{"first_name": "QQ"})), "QQ", `\ud800`, 1), "first_name holds an escape that is half a character"},
-		{"HalfACharacterBesideABackslash", db.SourceWorth, strings.Replace(encodeRecord(worthRecord(2, recordFields{"first_name": "QQ"})), "QQ", `\ud800 \\ufffd`, 1), "first_name holds an escape that is half a character"},
+		{"HalfACharacter", db.SourceWorth, strings.Replace(encodeRecord(worthRecord(2, recordFields{"first_name": "QQ"})), "QQ", `\ud800`, 1), "first_name holds an escape that is half of a surrogate pair"},
+		{"HalfACharacterBesideABackslash", db.SourceWorth, strings.Replace(encodeRecord(worthRecord(2, recordFields{"first_name": "QQ"})), "QQ", `\ud800 \\ufffd`, 1), "first_name holds an escape that is half of a surrogate pair"},
 		{"NUL", db.SourceWorth, worthRecord(2, recordFields{"last_name": personalData + "\x00"}), "last_name cannot be kept: the text holds the character U+0000 at byte 19, which is not allowed"},
 		{"Missing", db.SourceWorth, withoutKey(worthRecord(2, nil), "email"), "email is missing"},
 		{"EmailNull", db.SourceWorth, worthRecord(2, recordFields{"email": nil}), "email is null"},
@@ -515,7 +515,7 @@ func TestImportRefusesOptions(t *testing.T) {
 		{"Source", "x", db.ImportOptions{}, `"x" is not a source that can be imported from: worth and testinium are`},
 		{"NoCustomer", db.SourceWorth, db.ImportOptions{}, "--customer is needed: a document of worth does not say whose users it holds"},
 		{"BadCustomer", db.SourceWorth, db.ImportOptions{Customer: "0"}, `the customer is "0": a UUID or a positive number is expected`},
-		{"BadName", db.SourceWorth, db.ImportOptions{Customer: "1", CustomerName: "\x00"}, "the customer's name the text holds the character U+0000 at byte 0, which is not allowed"},
+		{"BadName", db.SourceWorth, db.ImportOptions{Customer: "1", CustomerName: "\x00"}, "the customer's name cannot be kept: the text holds the character U+0000 at byte 0, which is not allowed"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -528,17 +528,17 @@ func TestImportRefusesOptions(t *testing.T) {
 }
 
 func TestImportOfAnotherShape(t *testing.T) {
-	const expected = `; expected is {"status": "success", "message": ..., "data": {"records": [...], "total_pages": ..., "total_items": ...}} or a list of records; nothing was imported`
+	const expected = `; expected {"status": "success", "message": ..., "data": {"records": [...], "total_pages": ..., "total_items": ...}} or a list of records; nothing was imported`
 	w := encodeRecord(worthRecord(1, nil))
 	tests := []struct{ name, document, want string }{
 		{"Empty", "", "line 1: the document ends too early" + expected},
 		{"OnlySpace", "\n\n", "line 3: the document ends too early" + expected},
 		{"Text", "\nhello", "line 2: this is not JSON: invalid character 'h' looking for beginning of value; nothing was imported"},
-		{"Gzip", "\x1f\x8b\x08\x00", "the document is compressed with gzip; expected is JSON in UTF-8, not compressed; nothing was imported"},
-		{"UTF16", "\xff\xfe[\x00]\x00", "the document is in UTF-16; expected is JSON in UTF-8, not compressed; nothing was imported"},
-		{"UTF16BigEndian", "\xfe\xff\x00[\x00]", "the document is in UTF-16; expected is JSON in UTF-8, not compressed; nothing was imported"},
-		{"UTF16WithoutMark", "[\x00]\x00", "the document is in UTF-16; expected is JSON in UTF-8, not compressed; nothing was imported"},
-		{"Number", "5", "line 1: the document starts otherwise" + expected},
+		{"Gzip", "\x1f\x8b\x08\x00", "the document is compressed with gzip; expected JSON in UTF-8, not compressed; nothing was imported"},
+		{"UTF16", "\xff\xfe[\x00]\x00", "the document is in UTF-16; expected JSON in UTF-8, not compressed; nothing was imported"},
+		{"UTF16BigEndian", "\xfe\xff\x00[\x00]", "the document is in UTF-16; expected JSON in UTF-8, not compressed; nothing was imported"},
+		{"UTF16WithoutMark", "[\x00]\x00", "the document is in UTF-16; expected JSON in UTF-8, not compressed; nothing was imported"},
+		{"Number", "5", "line 1: the document starts with something else" + expected},
 		{"AnErrorAnswer", `{"message": "x", "errorCode": "y"}`, "line 1: the document has a key that does not belong there, or has it twice" + expected},
 		{"NoSuccess", `{"status": "error", "data": {"records": []}}`, `line 1: status is not "success"` + expected},
 		{"NoRecords", `{"status": "success", "data": {}}`, "line 1: there is no data.records" + expected},
@@ -578,7 +578,7 @@ func TestImportOfAnotherShape(t *testing.T) {
 	}
 	t.Run("TestiniumTakesNoObject", func(t *testing.T) {
 		_, _, err := importAll(t, d, db.SourceTestinium, `{"data": {"records": []}}`, db.ImportOptions{})
-		want := `line 1: the document starts otherwise; expected is a list of users: [{"entityId": ..., "customer": ..., ...}, ...]; nothing was imported`
+		want := `line 1: the document starts with something else; expected a list of users: [{"entityId": ..., "customer": ..., ...}, ...]; nothing was imported`
 		if err == nil || err.Error() != want {
 			t.Error(err)
 		}

@@ -19,25 +19,25 @@ var testiniumFormat = format{
 }
 
 func testiniumRow(r *record) importRow {
-	number := must(r, "entityId", r.asNumber)
+	number := required(r, "entityId", r.asNumber)
 	for _, secret := range []string{"password", "newPassword", "verificationToken", "resetPasswordToken"} {
 		r.null(secret)
 	}
-	username, userType := maybe(r, "username", r.asShort), maybe(r, "userType", r.asShort)
-	firstName, lastName := must(r, "name", r.asShort), must(r, "surname", r.asShort)
-	email := must(r, "email", r.asName)
-	enabled := must(r, "enabled", r.asBool)
-	nonExpired, nonLocked := must(r, "accountNonExpired", r.asBool), must(r, "accountNonLocked", r.asBool)
-	credentialNonExpired := must(r, "credentialNonExpired", r.asBool)
-	createdAt, lastReset := must(r, "createdDate", r.asMillis), maybe(r, "lastPasswordResetDate", r.asMillis)
+	username, userType := nullable(r, "username", r.asShort), nullable(r, "userType", r.asShort)
+	firstName, lastName := required(r, "name", r.asShort), required(r, "surname", r.asShort)
+	email := required(r, "email", r.asName)
+	enabled := required(r, "enabled", r.asBool)
+	nonExpired, nonLocked := required(r, "accountNonExpired", r.asBool), required(r, "accountNonLocked", r.asBool)
+	credentialNonExpired := required(r, "credentialNonExpired", r.asBool)
+	createdAt, lastReset := required(r, "createdDate", r.asMillis), nullable(r, "lastPasswordResetDate", r.asMillis)
 
 	row := importRow{
 		number:         number,
-		customerNumber: must(r, "customer", r.asNumber),
-		customerName:   maybe(r, "companyName", r.asName).value,
+		customerNumber: required(r, "customer", r.asNumber),
+		customerName:   nullable(r, "companyName", r.asName).value,
 		authorities:    testiniumAuthorities(r),
-		accessToken:    maybe(r, "accessToken", r.asText),
-		vcsPassword:    maybe(r, "vcsPassword", r.asText),
+		accessToken:    nullable(r, "accessToken", r.asText),
+		vcsPassword:    nullable(r, "vcsPassword", r.asText),
 		apply: func(u *models.User, isNew bool) {
 			u.FirstName, u.LastName, u.Email = firstName, lastName, email
 			u.AccountNonExpired, u.AccountNonLocked, u.CredentialsNonExpired = nonExpired, nonLocked, credentialNonExpired
@@ -78,9 +78,9 @@ func testiniumAuthorities(r *record) []importAuthority {
 		prefix := fmt.Sprintf("authorities[%d].", i)
 		a := object(r, prefix, item, func(inner *record) importAuthority {
 			return importAuthority{
-				id:        must(inner, "entityId", inner.asNumber),
-				name:      must(inner, "name", inner.asName),
-				cleanName: maybe(inner, "cleanName", inner.asShort),
+				id:        required(inner, "entityId", inner.asNumber),
+				name:      required(inner, "name", inner.asName),
+				cleanName: nullable(inner, "cleanName", inner.asShort),
 			}
 		})
 		if slices.ContainsFunc(authorities, func(b importAuthority) bool { return a.id == b.id || a.name == b.name }) {

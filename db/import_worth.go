@@ -16,15 +16,15 @@ var worthFormat = format{
 }
 
 func worthRow(r *record) importRow {
-	id := must(r, "id", r.asID)
-	firstName, lastName := must(r, "first_name", r.asShort), must(r, "last_name", r.asShort)
-	email := must(r, "email", r.asName)
-	mobile := maybe(r, "mobile", r.asShort)
-	verified, firstLogin := must(r, "is_email_verified", r.asBool), must(r, "is_first_login", r.asBool)
-	createdAt, createdBy := must(r, "created_at", r.asTime), maybe(r, "created_by", r.asID)
-	updatedAt, updatedBy := must(r, "updated_at", r.asTime), maybe(r, "updated_by", r.asID)
-	extAuthRefID := maybe(r, "ext_auth_ref_id", r.asID)
-	status := must(r, "status", r.asStatus)
+	id := required(r, "id", r.asID)
+	firstName, lastName := required(r, "first_name", r.asShort), required(r, "last_name", r.asShort)
+	email := required(r, "email", r.asName)
+	mobile := nullable(r, "mobile", r.asShort)
+	verified, firstLogin := required(r, "is_email_verified", r.asBool), required(r, "is_first_login", r.asBool)
+	createdAt, createdBy := required(r, "created_at", r.asTime), nullable(r, "created_by", r.asID)
+	updatedAt, updatedBy := required(r, "updated_at", r.asTime), nullable(r, "updated_by", r.asID)
+	extAuthRefID := nullable(r, "ext_auth_ref_id", r.asID)
+	status := required(r, "status", r.asStatus)
 
 	return importRow{
 		key: string(id),
@@ -38,7 +38,7 @@ func worthRow(r *record) importRow {
 			updatedBy.set(&u.UpdatedBy)
 			extAuthRefID.set(&u.ExtAuthRefID)
 		},
-		subrole: maybe(r, "subrole", func(_ string, raw json.RawMessage) models.Subrole {
+		subrole: nullable(r, "subrole", func(_ string, raw json.RawMessage) models.Subrole {
 			return object(r, "subrole.", raw, worthSubrole)
 		}),
 	}
@@ -46,10 +46,10 @@ func worthRow(r *record) importRow {
 
 func worthSubrole(r *record) models.Subrole {
 	return models.Subrole{
-		ID:          must(r, "id", r.asID),
-		Code:        must(r, "code", r.asName),
-		DisplayName: must(r, "display_name", r.asText),
-		Label:       must(r, "label", r.asText),
-		Description: must(r, "description", r.asText),
+		ID:          required(r, "id", r.asID),
+		Code:        required(r, "code", r.asName),
+		DisplayName: required(r, "display_name", r.asText),
+		Label:       required(r, "label", r.asText),
+		Description: required(r, "description", r.asText),
 	}
 }

@@ -76,7 +76,7 @@ func (db *DB) Migrate(ctx context.Context) (names []string, err error) {
 			return nil, fmt.Errorf("cannot begin to migrate: %w", err)
 		}
 	}
-	defer func() { err = cmp.Or(tableHeld(err, "nothing was changed"), err) }()
+	defer func() { err = cmp.Or(explainLockTimeout(err, "nothing was changed"), err) }()
 	migrator := migrate.NewMigrator(conn, migrations, migrate.WithMarkAppliedOnSuccess(true))
 	if err := migrator.Init(ctx); err != nil {
 		return nil, fmt.Errorf("cannot prepare to migrate: %w", err)
@@ -141,11 +141,11 @@ func lockMigration() []string {
 	}
 }
 
-// tableHeld says what helps where a transaction waited for a table in vain, and what
+// explainLockTimeout says what helps where a transaction waited for a table in vain, and what
 // came of it. It is nil for other errors.
-func tableHeld(err error, outcome string) error {
+func explainLockTimeout(err error, outcome string) error {
 	if failure, ok := errors.AsType[*pgconn.PgError](err); ok && failure.Code == "55P03" { // lock_not_available
-		return fmt.Errorf("another session holds a table, such as a backup or a long query: %s, run it again when that has ended: %w", outcome, failure)
+		return fmt.Errorf("a table is held by another session, such as a backup or a long query: %s; run it again when that session has ended: %w", outcome, failure)
 	}
 	return nil
 }
@@ -158,6 +158,7 @@ type sessionConnector struct {
 	connected bool
 }
 
+// Connect makes the connection, the first time that it is called.
 func (c *sessionConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	if c.connected {
 		return nil, errors.New("the connection was lost")

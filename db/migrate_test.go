@@ -266,7 +266,7 @@ func TestMigrationDoesNotWaitForTables(t *testing.T) {
 			t.Fatal(err)
 		}
 		err = run(store)
-		want := "another session holds a table, such as a backup or a long query: " + outcome + ", run it again when that has ended: "
+		want := "a table is held by another session, such as a backup or a long query: " + outcome + "; run it again when that session has ended: "
 		if failure, ok := errors.AsType[*pgconn.PgError](err); !ok || failure.Code != "55P03" || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("while it is held: %v", err)
 		}

@@ -29,7 +29,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"NoFileAfterSlashes", "sqlite://", file},
 		{"Memory", "sqlite::memory:", file},
 		{"MemoryAfterSlashes", "sqlite://:memory:", file},
-		{"Parameters", "sqlite:" + dir + "/roster.db?mode=ro", "the database URL has a ?: one of SQLite takes no parameters"},
+		{"Parameters", "sqlite:" + dir + "/roster.db?mode=ro", "the database URL has a ?: for SQLite it takes no parameters"},
 		{"Missing", "sqlite:" + dir + "/missing.db", "there is no database "},
 		{"MissingFolder", "sqlite:" + dir + "/no/such/folder.db", "there is no database "},
 		{"PostgresWithoutSlashes", "postgres:user:hush-hush@host", "the database URL is wrong: "},

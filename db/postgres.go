@@ -51,9 +51,9 @@ type postgresRunner struct {
 	maxConnections int
 	// prepares is false where the URL says that statements must not be prepared.
 	prepares bool
-	// guarded has the scope of each statement told to the policies of the database.
+	// guarded is true where each statement tells its scope to the policies of the database.
 	guarded bool
-	// limited is set while the pool does with the connections that it has.
+	// limited is set while the pool is limited to the connections that it has.
 	limited atomic.Bool
 }
 
@@ -65,7 +65,7 @@ func (r *postgresRunner) run(ctx context.Context, statements []*statement) error
 	// last try gets a new one.
 	for try := 0; ; try++ {
 		err := r.try(ctx, statements)
-		if try < 4*r.maxConnections && r.doWithWhatThereIs(err) {
+		if try < 4*r.maxConnections && r.limitToOpenConnections(err) {
 			continue
 		}
 		if _, dead := errors.AsType[deadConnectionError](err); !dead || try >= r.maxConnections {
@@ -90,7 +90,7 @@ func (r *postgresRunner) try(ctx context.Context, statements []*statement) error
 	})
 }
 
-// What the statements after it in the same transaction are told.
+// Settings for the statements that follow in the same transaction.
 const (
 	setScope   = "SELECT set_config('roster.scope', $1, true)"
 	planAlways = "SELECT set_config('plan_cache_mode', 'force_custom_plan', true)"
@@ -181,9 +181,10 @@ func uuidOf(id models.ID) (u pgtype.UUID) {
 	return u
 }
 
-// What each connection keeps prepared at most: callers decide how many kinds of filters
-// there are, and each takes PostgreSQL memory for its plan, nearly a megabyte for one of
-// 10 KB. Of long texts, in bytes, so much is kept together.
+// What each connection keeps prepared: at most keptStatements, and of texts longer than
+// longText at most keptLongTexts bytes together. Callers decide how many kinds of filters
+// there are, and the plan of each takes memory of PostgreSQL, nearly a megabyte for a text
+// of 10 KB.
 const (
 	keptStatements = 64
 	longText       = 2 << 10
@@ -194,7 +195,7 @@ const (
 type longTexts map[string]bool
 
 // forgetLongTexts has a connection forget all that it has prepared when too much of it is
-// long. What runs often is soon prepared again. PgBouncer knows of it from 1.22 on.
+// long. What runs often is soon prepared again. PgBouncer supports it from 1.22 on.
 func forgetLongTexts(ctx context.Context, conn *pgx.Conn, statements []*statement) {
 	const key = "long texts"
 	for _, s := range statements {

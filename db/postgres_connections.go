@@ -34,7 +34,7 @@ func postgresConfig(databaseURL string, options Options) (*pgx.ConnConfig, error
 		config.ConnectTimeout = 5 * time.Second
 		// One of several that hangs must leave time for the others, as they are tried in
 		// turn for each connection, and requests wait for seconds only.
-		if answers := options.StatementTimeout > 0; answers && hostsOf(config) > 1 {
+		if options.StatementTimeout > 0 && countHosts(config) > 1 { // only answers have a limit
 			config.ConnectTimeout = time.Second
 		}
 	}
@@ -54,7 +54,7 @@ func postgresConfig(databaseURL string, options Options) (*pgx.ConnConfig, error
 			config.StatementCacheCapacity = keptStatements
 		}
 	}
-	// Sent even as 0, which is no limit: one that the role has is for answers, and would
+	// Sent even as 0, which is no limit: one set on the role is meant for answers, and would
 	// end a migration or an import.
 	inURL := config.RuntimeParams["statement_timeout"] != "" || strings.Contains(config.RuntimeParams["options"], "statement_timeout")
 	if options.StatementTimeout > 0 || !inURL {
@@ -63,8 +63,8 @@ func postgresConfig(databaseURL string, options Options) (*pgx.ConnConfig, error
 	return config, nil
 }
 
-// hostsOf tells how many servers a URL names.
-func hostsOf(config *pgx.ConnConfig) int {
+// countHosts counts the servers that a URL names.
+func countHosts(config *pgx.ConnConfig) int {
 	hosts := map[string]bool{net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port))): true}
 	for _, other := range config.Fallbacks { // with and without TLS
 		hosts[net.JoinHostPort(other.Host, strconv.Itoa(int(other.Port)))] = true
@@ -82,7 +82,7 @@ type poolConnector struct {
 func (c poolConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	conn, err := c.Connector.Connect(ctx)
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		return nil, lateConnectionError{err.Error()}
+		return nil, connectTimeoutError{err.Error()}
 	}
 	if err != nil {
 		return nil, err
@@ -91,12 +91,13 @@ func (c poolConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	return pooled{conn.(*stdlib.Conn), c.open}, nil
 }
 
-// lateConnectionError is what connecting says that took too long, though the caller has
-// time left.
-type lateConnectionError struct{ text string }
+// connectTimeoutError is the error of a connection attempt that took too long although the
+// caller has time left. It does not wrap context.DeadlineExceeded, which would count as the
+// caller's own.
+type connectTimeoutError struct{ text string }
 
 // Error gives what the driver said.
-func (e lateConnectionError) Error() string { return e.text }
+func (e connectTimeoutError) Error() string { return e.text }
 
 // pooled is a connection that may have died unnoticed since it was used last: the
 // database was restarted, or something between here and there gave it up. The
@@ -143,7 +144,7 @@ func (c pooled) dead(ctx context.Context, err error) error {
 	return deadConnectionError{err}
 }
 
-// deadConnectionError is what a statement says whose connection had died.
+// deadConnectionError is the error of a statement whose connection had died.
 type deadConnectionError struct{ error }
 
 // Is has [sql.DB] take the error for driver.ErrBadConn.
@@ -152,15 +153,15 @@ func (deadConnectionError) Is(target error) bool { return target == driver.ErrBa
 // Unwrap gives what the driver said.
 func (e deadConnectionError) Unwrap() error { return e.error }
 
-// doWithWhatThereIs has the pool do with the connections that it has, for a second, when
-// PostgreSQL or the role has none left. It reports whether there are any: then who waits
-// has its turn on those.
-func (r *postgresRunner) doWithWhatThereIs(err error) bool {
+// limitToOpenConnections limits the pool for a second to the connections that it has, when
+// PostgreSQL or the role allows no more. It reports whether there are any: then the caller
+// can wait for one of those.
+func (r *postgresRunner) limitToOpenConnections(err error) bool {
 	if r.open.Load() == 0 || !noConnectionLeft(err) {
 		return false
 	}
-	// The pool counts connections that are being made, too, which soon are refused as this
-	// one was. Fewer than it counts would have it close some that are used.
+	// This counts connections that are being made, too, which will be refused as this one
+	// was. A lower limit would close some that are in use.
 	r.pool.SetMaxOpenConns(max(1, r.pool.Stats().OpenConnections)) // 0 would be no limit
 	if r.limited.CompareAndSwap(false, true) {
 		time.AfterFunc(time.Second, func() {
@@ -172,7 +173,8 @@ func (r *postgresRunner) doWithWhatThereIs(err error) bool {
 	return true
 }
 
-// noConnectionLeft reports whether PostgreSQL, or the role, may have no more connections.
+// noConnectionLeft reports whether err says that PostgreSQL, or the role, allows no more
+// connections.
 func noConnectionLeft(err error) bool {
 	refused, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && refused.Code == "53300" // too_many_connections

@@ -27,7 +27,7 @@ type postgresRows struct {
 	// asText is set when the values come as text, which they do when statements are
 	// not prepared.
 	asText, known bool
-	// texts is where texts are, and lists where the numbers of lists are.
+	// texts and lists are the memory that decoded texts and number lists are parts of.
 	texts     strings.Builder
 	lists     []int64
 	optionals optionals
@@ -88,14 +88,14 @@ func (r *postgresRows) decode(value []byte, dest any) (err error) {
 }
 
 // orNil reads a value that may be SQL's NULL, for which it gives nil.
-func orNil[T any](value []byte, dest **T, kept *[]T, read func([]byte) (T, error)) error {
+func orNil[T any](value []byte, dest **T, chunk *[]T, read func([]byte) (T, error)) error {
 	*dest = nil
 	if value == nil {
 		return nil
 	}
 	found, err := read(value)
 	if err == nil {
-		*dest = keep(kept, found)
+		*dest = inChunk(chunk, found)
 	}
 	return err
 }
@@ -172,7 +172,7 @@ func (r *postgresRows) list(value []byte, dest *[]int64) error {
 	}
 	n := (len(value) - header) / each
 	if cap(r.lists)-len(r.lists) < n {
-		r.lists = make([]int64, 0, max(n, mostKept))
+		r.lists = make([]int64, 0, max(n, maxChunk))
 	}
 	start := len(r.lists)
 	for i := header; i < len(value); i += each {

@@ -46,7 +46,8 @@ func join(operator, empty string, parts []predicate) predicate {
 }
 
 // scoped holds for the rows whose customer may be read. column is the one that
-// holds the customer's id. It is part of every statement that a caller causes.
+// holds the customer's id. It is part of every statement that a caller causes, but for
+// that of the authorities.
 func scoped(scope models.Scope, column string) predicate {
 	if scope.All {
 		return all()
@@ -69,16 +70,16 @@ const searchKey = "u.search_key"
 // count both use it. The users are aliased u.
 func usersMatching(f *models.UserFilter) predicate {
 	var t translation
-	if lookups(f) > mostJoined {
+	if lookups(f) > maxJoined {
 		t.existsEnd = " LIMIT 1 OFFSET 0"
 	}
 	return t.users(f)
 }
 
-// mostJoined is how many subroles and authorities a filter may look up for PostgreSQL
+// maxJoined is how many subroles and authorities a filter may look up for PostgreSQL
 // to join them with the users. It plans the joins in all orders, which took it 2 s for
 // 25 of them. An EXISTS with an OFFSET is not joined, and is asked for each user.
-const mostJoined = 4
+const maxJoined = 4
 
 // lookups counts the subroles and authorities that a filter looks up.
 func lookups(f *models.UserFilter) (n int) {
@@ -268,7 +269,7 @@ func texts(key, nullable string, f *models.StringFilter) []predicate {
 	return append(parts, isNull(nullable, f.IsNull)...)
 }
 
-// likeEscaper takes the meaning from LIKE's signs. The escape sign is not the
+// likeEscaper escapes LIKE's wildcards. The escape character is not the
 // usual backslash, which means something to one of the databases already.
 var likeEscaper = strings.NewReplacer("!", "!!", "%", "!%", "_", "!_")
 

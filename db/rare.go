@@ -19,9 +19,9 @@ import (
 // rareUsers is how many users are sorted rather than looked for along the order.
 const rareUsers = 1_000
 
-// mostProbes is how many conditions are looked for at most. Each makes the statement
+// maxProbes is how many conditions are looked for at most. Each makes the statement
 // longer by one reading of the list, which PostgreSQL plans every time.
-const mostProbes = 3
+const maxProbes = 3
 
 // probes give the conditions of a filter whose matches have to be looked for, as
 // SELECTs of the ids of the customer's users that hold all of them and come from
@@ -29,7 +29,7 @@ const mostProbes = 3
 // list must hold.
 func probes(query models.UserQuery) []predicate {
 	list := probesOf(query, query.Filter)
-	return list[:min(len(list), mostProbes)]
+	return list[:min(len(list), maxProbes)]
 }
 
 func probesOf(query models.UserQuery, f *models.UserFilter) (list []predicate) {

@@ -29,9 +29,9 @@ import (
 const (
 	// checkInterval is how often every replica is asked how it is.
 	checkInterval = time.Second
-	// checkTimeout is how long it may take to answer, or each server of its URL to take a
-	// connection. A statement on a replica that
-	// hangs runs again on the primary after both at most.
+	// checkTimeout is how long a replica may take to answer, and each server of its URL to
+	// take a connection. A statement on a replica that hangs runs again on the primary
+	// after at most checkInterval and checkTimeout together.
 	checkTimeout = time.Second
 	// MinReplicaLag is the least lag that a limit can be set to: it is measured in
 	// steps of a second.
@@ -47,11 +47,11 @@ type replicas struct {
 	log     *slog.Logger
 	turn    atomic.Uint64
 
-	watched *probe     // the primary
-	asking  sync.Mutex // guards watched while the replicas are asked, at the same time
-	history history    // of the primary
-	stop    context.CancelFunc
-	stopped chan struct{}
+	primaryProbe *probe
+	primaryMu    sync.Mutex // guards primaryProbe while the replicas are asked, all at once
+	history      history    // of the primary
+	stop         context.CancelFunc
+	stopped      chan struct{}
 }
 
 // replica is one of the replicas.
@@ -62,8 +62,8 @@ type replica struct {
 	// term is the time in which the replica is used; nil while it is left out.
 	term     atomic.Pointer[term]
 	reported string // the problem that the log knows of
-	// astray is where it was when it was ahead of the primary; 0 for never.
-	astray int64
+	// divergedAt is its position when it was ahead of the primary; 0 for never.
+	divergedAt int64
 
 	requests, reruns atomic.Int64
 	lag              atomic.Int64
@@ -75,8 +75,8 @@ type term struct {
 	end   context.CancelFunc
 }
 
-// openReplicas prepares the pools of the replicas and begins to watch them. None
-// is used before it was found to be well, so one that is away harms nobody.
+// openReplicas prepares the pools of the replicas and begins to watch them. None is used
+// before it was found healthy, so one that is down does no harm.
 func (db *DB) openReplicas(ctx context.Context, options Options) error {
 	if options.MaxReplicaLag == 0 {
 		options.MaxReplicaLag = defaultReplicaLag
@@ -93,13 +93,13 @@ func (db *DB) openReplicas(ctx context.Context, options Options) error {
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
 	}
-	watched, err := newProbe(db.url)
+	primaryProbe, err := newProbe(db.url)
 	if err != nil {
 		return err
 	}
 	r := &replicas{
 		primary: db.runner.(*postgresRunner), maxLag: options.MaxReplicaLag, log: options.Log,
-		watched: watched, stopped: make(chan struct{}),
+		primaryProbe: primaryProbe, stopped: make(chan struct{}),
 	}
 	for i, replicaURL := range options.Replicas {
 		if err := r.add(replicaURL, options); err != nil {
@@ -160,12 +160,12 @@ func (r *replicas) close() error {
 
 type replicaKey struct{}
 
-// chosen is the replica that a request reads from, nil once it is the primary.
-type chosen struct{ replica atomic.Pointer[replica] }
+// replicaChoice is the replica that a request reads from, nil once it is the primary.
+type replicaChoice struct{ replica atomic.Pointer[replica] }
 
 // WithReplica lets the statements of one request run on a replica: all of them on
 // the same one, or from some point on all on the primary. They run on the primary
-// without it, and when there is no replica that is well.
+// without it, and when no replica is healthy.
 func (db *DB) WithReplica(ctx context.Context) context.Context {
 	if db.replicas == nil {
 		return ctx
@@ -175,12 +175,12 @@ func (db *DB) WithReplica(ctx context.Context) context.Context {
 		return ctx
 	}
 	replica.requests.Add(1)
-	choice := new(chosen)
+	choice := new(replicaChoice)
 	choice.replica.Store(replica)
 	return context.WithValue(ctx, replicaKey{}, choice)
 }
 
-// next gives the replica whose turn it is among those that are well, or nil.
+// next gives the replica whose turn it is among those that are healthy, or nil.
 func (r *replicas) next() *replica {
 	turn := r.turn.Add(1)
 	for i := range r.all {
@@ -194,7 +194,7 @@ func (r *replicas) next() *replica {
 
 // run sends the statements to the request's replica, or else to the primary.
 func (r *replicas) run(ctx context.Context, statements []*statement) error {
-	choice, ok := ctx.Value(replicaKey{}).(*chosen)
+	choice, ok := ctx.Value(replicaKey{}).(*replicaChoice)
 	if !ok {
 		return r.primary.run(ctx, statements)
 	}
@@ -265,8 +265,8 @@ type ReplicaState struct {
 	Used bool
 	// Lag is by how much it was behind the primary when that was last known.
 	Lag time.Duration
-	// Requests were sent there. Reruns are the statements among theirs that
-	// failed there and ran again on the primary.
+	// Requests is how many were sent there. Reruns is how often what they ran failed
+	// there and ran again on the primary.
 	Requests, Reruns int64
 }
 
@@ -296,7 +296,7 @@ func (r *replicas) watch(ctx context.Context) {
 		r.check(ctx)
 		select {
 		case <-ctx.Done():
-			r.watched.forget(ctx)
+			r.primaryProbe.forget(ctx)
 			for _, replica := range r.all {
 				replica.probe.forget(ctx)
 			}
@@ -311,8 +311,8 @@ func (r *replicas) check(ctx context.Context) {
 	began := time.Now()
 	// A primary that does not answer has written nothing that anybody knows of, so
 	// the replicas are measured by what is known.
-	primary, away := r.watched.ask(ctx)
-	if away == nil {
+	primary, primaryErr := r.primaryProbe.ask(ctx)
+	if primaryErr == nil {
 		r.history.note(began, primary, r.maxLag)
 	}
 	var group sync.WaitGroup
@@ -320,8 +320,8 @@ func (r *replicas) check(ctx context.Context) {
 		group.Go(func() {
 			answer, err := replica.probe.ask(ctx)
 			// A standby in the place of the primary may itself be behind.
-			if err == nil && away == nil && !primary.inRecovery && answer.position > primary.position && r.ahead(ctx, answer.position) {
-				replica.astray = answer.position
+			if err == nil && primaryErr == nil && !primary.inRecovery && answer.position > primary.position && r.ahead(ctx, answer.position) {
+				replica.divergedAt = answer.position
 			}
 			if err == nil {
 				err = r.judge(replica, answer)
@@ -338,30 +338,30 @@ func (r *replicas) check(ctx context.Context) {
 // The replica does not follow it then: it received more of a primary before this one,
 // which this one knows nothing of.
 func (r *replicas) ahead(ctx context.Context, position int64) bool {
-	r.asking.Lock()
-	defer r.asking.Unlock()
-	primary, err := r.watched.ask(ctx)
+	r.primaryMu.Lock()
+	defer r.primaryMu.Unlock()
+	primary, err := r.primaryProbe.ask(ctx)
 	return err == nil && !primary.inRecovery && primary.position < position
 }
 
 // judge says why a replica that answered cannot be used, if so.
 func (r *replicas) judge(replica *replica, answer serverState) error {
 	if len(r.history) == 0 {
-		return errors.New("the primary did not answer yet, so nobody knows how far behind it is")
+		return errors.New("the primary has not answered yet, so its lag is unknown")
 	}
 	if answer.system != r.history[0].system {
-		return errors.New("it is no copy of the primary: its system identifier is another")
+		return errors.New("it is not a copy of the primary: its system identifier differs")
 	}
 	if answer.role != r.history[0].role {
-		return fmt.Errorf("it is read by the role %s, and must be by that of the primary, %s", answer.role, r.history[0].role)
+		return fmt.Errorf("it is read by the role %s, but the primary by %s", answer.role, r.history[0].role)
 	}
 	if answer.database != r.history[0].database {
-		return fmt.Errorf("it is read in the database %s, and must be in that of the primary, %s", answer.database, r.history[0].database)
+		return fmt.Errorf("it is read in the database %s, but the primary in %s", answer.database, r.history[0].database)
 	}
 	if !answer.inRecovery {
-		return errors.New("it is no replica: it can be written to")
+		return errors.New("it is not a replica: it can be written to")
 	}
-	if replica.astray != 0 && answer.position == replica.astray {
+	if replica.divergedAt != 0 && answer.position == replica.divergedAt {
 		return errors.New("it has replayed what the primary has never written, so it does not follow the primary")
 	}
 	lag, known := r.history.lag(answer.position)
@@ -369,7 +369,7 @@ func (r *replicas) judge(replica *replica, answer serverState) error {
 		replica.lag.Store(int64(lag))
 	}
 	if !known || lag > r.maxLag {
-		return fmt.Errorf("it is more than %s behind the primary, or has not caught up once", r.maxLag)
+		return fmt.Errorf("it is more than %s behind the primary, or has not caught up yet", r.maxLag)
 	}
 	return nil
 }
@@ -409,33 +409,33 @@ type serverState struct {
 const askServer = `SELECT pg_is_in_recovery(), (coalesce(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END,
 	'0/0') - '0/0'::pg_lsn)::bigint, (SELECT system_identifier FROM pg_control_system()), current_user::text, current_database()::text`
 
-// probe asks one server how it is. It has a connection of its own, so that a pool
-// that has none left does not pass for a server that is away.
+// probe asks one server how it is. It has a connection of its own, so that an exhausted
+// pool does not look like a server that is down.
 type probe struct {
 	config  *pgx.ConnConfig
 	servers int // that the URL names, which are tried in turn
 	conn    *pgx.Conn
 }
 
-// newProbe makes one for the server that the URL names. Of several it has time to try all.
+// newProbe makes a probe of the servers that the URL names, with time to try them all.
 func newProbe(databaseURL string) (*probe, error) {
 	config, err := postgresConfig(databaseURL, Options{})
 	if err != nil {
 		return nil, err
 	}
 	config.ConnectTimeout = min(config.ConnectTimeout, checkTimeout)
-	return &probe{config: config, servers: hostsOf(config)}, nil
+	return &probe{config: config, servers: countHosts(config)}, nil
 }
 
 // ask asks the server. A connection that died since the last time, as it does when
 // an administrator or a firewall ends it, says nothing about the server: then it
 // asks again on a new one.
 func (p *probe) ask(ctx context.Context) (serverState, error) {
-	patience, kept := checkTimeout, p.conn != nil
+	timeout, kept := checkTimeout, p.conn != nil
 	if !kept {
-		patience *= time.Duration(p.servers)
+		timeout *= time.Duration(p.servers)
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	state, err := p.try(ctx)
 	if kept && err != nil && p.conn == nil && ctx.Err() == nil {
@@ -486,7 +486,7 @@ func (h *history) note(at time.Time, state serverState, maxLag time.Duration) {
 }
 
 // lag gives the time from the newest position of the primary that a replica has
-// reached to the newest of all. It is not known when the replica has reached none.
+// reached to the newest of all. known is false when the replica has reached none.
 func (h history) lag(position int64) (lag time.Duration, known bool) {
 	newest := len(h) - 1
 	for i := newest; i >= 0; i-- {

@@ -135,7 +135,7 @@ func TestStrangersAreNoReplicas(t *testing.T) {
 			t.Errorf("%+v", state)
 		}
 	}
-	for _, want := range []string{"it is no replica", "it is no copy of the primary"} {
+	for _, want := range []string{"it is not a replica", "it is not a copy of the primary"} {
 		until(t, "the log says: "+want, func() bool { return strings.Contains(log.String(), want) })
 	}
 }

@@ -67,16 +67,16 @@ func (db *DB) EnableRowLevelSecurity(ctx context.Context) error {
 		}
 		return nil
 	})
-	return cmp.Or(tableHeld(err, "row level security was not turned on"), translate(err))
+	return cmp.Or(explainLockTimeout(err, "row level security was not turned on"), translate(err))
 }
 
 // ErrRowsHidden means that row level security applies to a role that is to read all rows.
 var ErrRowsHidden = errors.New("row level security applies")
 
-// CheckRole holds that the role of this connection may read the tables, that of the
-// legacy credentials only where these are shown, and that the policies apply to it if row
-// level security is wanted, and do not if it is not: then every list would be empty. That
-// is ErrRowsHidden, as only the caller knows what helps.
+// CheckRole checks what the role of this connection may read: every table, but
+// legacy_credentials only if credentials are shown. Where row level security is wanted, it
+// must apply to the role. Where it applies unwanted, every list would be empty: that is
+// ErrRowsHidden, without advice, which depends on the caller.
 func (db *DB) CheckRole(ctx context.Context, wanted, credentials bool) error {
 	if db.engine != Postgres {
 		if wanted {

@@ -33,7 +33,7 @@ func openSQLite(ctx context.Context, path string, options Options) (*DB, error) 
 		return nil, errors.New("the database URL must name a file, as in sqlite:roster.db")
 	}
 	if strings.Contains(path, "?") { // an empty database of that name would be made
-		return nil, errors.New("the database URL has a ?: one of SQLite takes no parameters, only the path of a file without a ? in its name, as in sqlite:roster.db")
+		return nil, errors.New("the database URL has a ?: for SQLite it takes no parameters, only the path of a file without a ? in its name, as in sqlite:roster.db")
 	}
 	if _, err := os.Stat(path); err != nil {
 		if !options.Create {
@@ -51,11 +51,11 @@ func openSQLite(ctx context.Context, path string, options Options) (*DB, error) 
 		}
 		write.SetMaxOpenConns(1)
 		db.write = bun.NewDB(write, sqlitedialect.New())
-		if err := patiently(ctx, func() error { return ping(ctx, db.write) }); err != nil {
+		if err := retryWhileBusy(ctx, func() error { return ping(ctx, db.write) }); err != nil {
 			return nil, errors.Join(fmt.Errorf("cannot open the database %s: %w", path, explain(err)), write.Close())
 		}
 	}
-	read, err := sql.Open("sqlite", sqliteDSN(path, false, readersPatience, "query_only(1)"))
+	read, err := sql.Open("sqlite", sqliteDSN(path, false, readerBusyTimeout, "query_only(1)"))
 	if err != nil {
 		return nil, err
 	}
@@ -81,8 +81,8 @@ func makePrivate(path string) {
 	}
 }
 
-// explain says what helps where SQLite tells of an attempt to write though nobody made
-// one, or only that the file cannot be opened.
+// explain adds advice to two errors of SQLite that say too little: one tells of an attempt
+// to write though nobody made one, the other only that the file cannot be opened.
 func explain(err error) error {
 	failure, ok := errors.AsType[*sqlite.Error](err)
 	if !ok {
@@ -92,15 +92,15 @@ func explain(err error) error {
 	case sqlite3.SQLITE_READONLY_DIRECTORY:
 		return fmt.Errorf("%w: its write-ahead log is in files beside it, so the folder must be writable unless a server has the database open", err)
 	case sqlite3.SQLITE_CANTOPEN:
-		return fmt.Errorf("%w: it must be a file in a folder that is there, and may be read and written by this user", err)
+		return fmt.Errorf("%w: it must be in a folder that exists, and this user must be able to read and write it", err)
 	}
 	return err
 }
 
 // sqliteDSN names the file, how long a statement waits for a lock that another holds, and
-// the pragmas that every connection starts with.
-// Pragmas set by a statement would reach one connection of the pool only.
-func sqliteDSN(path string, create bool, patience time.Duration, pragmas ...string) string {
+// the pragmas that every connection starts with: set by a statement they would reach one
+// connection of the pool only.
+func sqliteDSN(path string, create bool, timeout time.Duration, pragmas ...string) string {
 	mode := "rw"
 	if create {
 		mode = "rwc"
@@ -108,7 +108,7 @@ func sqliteDSN(path string, create bool, patience time.Duration, pragmas ...stri
 	// busy_timeout is first: the pragmas after it may have to wait for a lock.
 	query := url.Values{
 		"mode":    {mode},
-		"_pragma": append([]string{fmt.Sprintf("busy_timeout(%d)", patience.Milliseconds()), "foreign_keys(1)", "synchronous(NORMAL)"}, pragmas...),
+		"_pragma": append([]string{fmt.Sprintf("busy_timeout(%d)", timeout.Milliseconds()), "foreign_keys(1)", "synchronous(NORMAL)"}, pragmas...),
 	}
 	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + query.Encode()
 }
@@ -116,14 +116,14 @@ func sqliteDSN(path string, create bool, patience time.Duration, pragmas ...stri
 // How long a statement waits for a lock that another holds. Readers wait only where the
 // write-ahead log is off, or being recovered, and requests wait behind them.
 const (
-	busyTimeout     = 5 * time.Second
-	readersPatience = time.Second
+	busyTimeout       = 5 * time.Second
+	readerBusyTimeout = time.Second
 )
 
-// patiently waits for a lock that SQLite itself does not wait for. Of two that
+// retryWhileBusy waits for a lock that SQLite itself does not wait for. Of two that
 // turn on the write-ahead log of a new file at once it refuses one, as each waits
 // for the other to let go of the file.
-func patiently(ctx context.Context, open func() error) error {
+func retryWhileBusy(ctx context.Context, open func() error) error {
 	for began := time.Now(); ; {
 		err := open()
 		failure, ok := errors.AsType[*sqlite.Error](err)

@@ -30,7 +30,7 @@ type sqliteRunner struct{ pool *sql.DB }
 const mappedBytes = 1<<31 - 1<<16
 
 func newSQLiteRunner(path string, options Options) (*sqliteRunner, error) {
-	connector, err := sqlite.NewConnector(sqliteDSN(path, false, readersPatience, "query_only(1)", "cache_size(-8192)", fmt.Sprintf("mmap_size(%d)", mappedBytes)))
+	connector, err := sqlite.NewConnector(sqliteDSN(path, false, readerBusyTimeout, "query_only(1)", "cache_size(-8192)", fmt.Sprintf("mmap_size(%d)", mappedBytes)))
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +50,7 @@ func (r *sqliteRunner) run(ctx context.Context, statements []*statement) error {
 	defer func() { _ = conn.Close() }() // gives it back to the pool
 	return conn.Raw(func(connection any) error {
 		for _, s := range statements {
-			if s.err = survive(func() error { return connection.(*sqliteReader).run(ctx, s) }); s.err != nil {
+			if s.err = recoverFault(func() error { return connection.(*sqliteReader).run(ctx, s) }); s.err != nil {
 				return s.err
 			}
 		}
@@ -58,10 +58,10 @@ func (r *sqliteRunner) run(ctx context.Context, statements []*statement) error {
 	})
 }
 
-// survive runs what reads a mapped file. The system says by a signal that a part
-// of it cannot be read, because the disk fails or somebody cut the file short, and
-// Go would end the program. Like this it is an error.
-func survive(read func() error) (err error) {
+// recoverFault runs read, which reads a mapped file. When a part of the file cannot be
+// read, because the disk fails or somebody cut the file short, the system sends a signal
+// that would end the program. Here it becomes an error.
+func recoverFault(read func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		value := recover()
@@ -173,8 +173,8 @@ func (r *sqliteReader) run(ctx context.Context, s *statement) (err error) {
 	return s.read(&sqliteRows{ctx: ctx, found: found, values: make([]driver.Value, len(found.Columns()))})
 }
 
-// keep keeps a prepared statement, for which any other one goes when there are many:
-// those that are run often are soon back.
+// keep caches a prepared statement. When the cache is full, any other is evicted: those
+// that run often are soon back.
 func (r *sqliteReader) keep(text string, prepared driver.Stmt) (err error) {
 	if len(r.prepared) >= maxPrepared {
 		for other, going := range r.prepared {
@@ -269,13 +269,13 @@ func (r *sqliteRows) assign(value driver.Value, dest any) (err error) {
 }
 
 // assignOptional puts a value that may be SQL's NULL, for which it gives nil.
-func assignOptional[T any](r *sqliteRows, value driver.Value, dest **T, kept *[]T) error {
+func assignOptional[T any](r *sqliteRows, value driver.Value, dest **T, chunk *[]T) error {
 	*dest = nil
 	if value == nil {
 		return nil
 	}
 	var zero T
-	*dest = keep(kept, zero)
+	*dest = inChunk(chunk, zero)
 	return r.assign(value, *dest)
 }
 

@@ -117,23 +117,21 @@ func (db *DB) run(ctx context.Context, scope models.Scope, statements ...*statem
 	return translate(err)
 }
 
-// WithTurns has every statement of a context take a turn for as long as it runs, and
-// wait for one as long as the context allows. So what shares the turns runs no more
-// statements at once than turns has room for.
-func WithTurns(ctx context.Context, turns chan struct{}) context.Context {
-	return context.WithValue(ctx, turnsKey{}, turns)
+// WithStatementLimit bounds how many statements run at once. Each statement of ctx holds
+// one slot of the semaphore while it runs, and waits for it as long as ctx allows.
+func WithStatementLimit(ctx context.Context, semaphore chan struct{}) context.Context {
+	return context.WithValue(ctx, statementLimitKey{}, semaphore)
 }
 
-type turnsKey struct{}
+type statementLimitKey struct{}
 
-// runAll holds that a failure is that of a statement. None has begun where there
-// was no connection, so it is the first one's then: without an error it would pass
-// for a statement that found nothing.
+// runAll makes sure that an error belongs to a statement. Without a connection none has
+// begun: then it is the first one's, which would otherwise pass for one that found nothing.
 func (db *DB) runAll(ctx context.Context, statements []*statement) error {
-	if turns, ok := ctx.Value(turnsKey{}).(chan struct{}); ok {
+	if semaphore, ok := ctx.Value(statementLimitKey{}).(chan struct{}); ok {
 		select {
-		case turns <- struct{}{}:
-			defer func() { <-turns }()
+		case semaphore <- struct{}{}:
+			defer func() { <-semaphore }()
 		case <-ctx.Done():
 			statements[0].err = ctx.Err()
 			return ctx.Err()
@@ -146,26 +144,26 @@ func (db *DB) runAll(ctx context.Context, statements []*statement) error {
 	return err
 }
 
-// collect gives a reader of rows into values whose fields dest names, and where
-// it puts them. It takes memory for the expected number of rows at once.
+// collect makes a function that reads rows into values, whose fields dest names, and gives
+// the place of the result. It allocates for the expected number of rows in advance.
 func collect[T any](expected int, dest func(*T) []any) (read func(rows) error, found *[]*T) {
 	found = new([]*T)
 	return func(r rows) error {
 		*found = nil
 		var row T
-		kept := make([]T, 0, min(expected, mostKept))
+		chunk := make([]T, 0, min(expected, maxChunk))
 		fields := dest(&row)
 		for r.Next() {
 			if err := r.Scan(fields...); err != nil {
 				return err
 			}
-			*found = append(*found, keep(&kept, row))
+			*found = append(*found, inChunk(&chunk, row))
 		}
 		return r.Err()
 	}, found
 }
 
-// optionals is where the optional values of rows are kept.
+// optionals are the chunks that hold the optional values of rows.
 type optionals struct {
 	texts   []string
 	ids     []models.ID
@@ -173,15 +171,14 @@ type optionals struct {
 	times   []time.Time
 }
 
-// mostKept is for how many values memory is taken at once at most.
-const mostKept = 64
+// maxChunk is the most values that memory is allocated for at once.
+const maxChunk = 64
 
-// keep puts a value into memory that is taken for several at once, and gives its
-// place there.
-func keep[T any](kept *[]T, value T) *T {
-	if n := cap(*kept); len(*kept) == n {
-		*kept = make([]T, 0, max(n, 8))
+// inChunk puts a value into a chunk that was allocated for several, and gives its address.
+func inChunk[T any](chunk *[]T, value T) *T {
+	if n := cap(*chunk); len(*chunk) == n {
+		*chunk = make([]T, 0, max(n, 8))
 	}
-	*kept = append(*kept, value)
-	return &(*kept)[len(*kept)-1]
+	*chunk = append(*chunk, value)
+	return &(*chunk)[len(*chunk)-1]
 }

@@ -9,12 +9,12 @@ import (
 	"roster/models"
 )
 
-// The methods in this file are what the resolvers ask for. Each takes the
-// caller's scope and reads nothing beyond it: what lies outside is as absent as
-// what does not exist. Each runs exactly one statement, or none when there is
-// nothing to ask; CustomerAndUsers runs two. Their errors are
-// *models.Error: CodeTimeout, CodeUnavailable or CodeInternal, and where a method
-// takes a query, CodeBadUserInput for a cursor that is not of that list.
+// The methods in this file are what the resolvers ask for. All but Authorities take the
+// caller's scope and read nothing beyond it: what lies outside is as absent as what does
+// not exist. Each runs exactly one statement, or none when there is nothing to ask;
+// CustomerAndUsers runs up to two. Their errors are *models.Error: CodeTimeout,
+// CodeUnavailable, CodeInternal, or CodeBadUserInput for a value that the database cannot
+// hold or a cursor that is not of the list.
 
 const (
 	customerColumns = "c.id, c.number, c.company_id, c.name, c.created_at, c.updated_at, c.name_key"
@@ -145,7 +145,7 @@ type listing struct {
 
 // listUsers makes the statement of the way that is the quickest.
 func (db *DB) listUsers(l listing, scope models.Scope, query models.UserQuery) *windowStatement[models.User] {
-	if statuses, ok := statusesLetThrough(query.Filter); ok && query.Window.Offset >= deepFrom {
+	if statuses, ok := matchingStatuses(query.Filter); ok && query.Window.Offset >= deepFrom {
 		return deepUsers(l, scope, query, statuses)
 	}
 	if probes := probes(query); len(probes) > 0 {
@@ -287,8 +287,8 @@ func orderColumns(field models.UserOrderField) []string {
 	}
 }
 
-// byID gives the rows whose key is among ids and whose customer may be read by
-// their key, so that the order of rows never matters.
+// byID gives, by their key, the rows whose key is wanted and whose customer may be read,
+// so that the order of rows never matters.
 func byID[T any](ctx context.Context, db *DB, scope models.Scope, wanted []models.ID, text, key, customer string, fields func(*T) []any, keyOf func(*T) models.ID) (map[models.ID]*T, error) {
 	if len(wanted) == 0 || scope.Empty() {
 		return nil, nil

@@ -27,7 +27,7 @@ type cached[V any] struct {
 	size  int
 }
 
-// maxCachedShare is the share of a cache that one entry may take.
+// maxCachedShare is for how many entries of the largest size a cache has room.
 const maxCachedShare = 10
 
 func newCache[V any](limit int) *cache[V] {
@@ -74,8 +74,8 @@ type parsedDocument struct {
 	selections *selections
 }
 
-// About how many bytes a document takes for each byte of its text: parsed, and with
-// what it selects.
+// About how many bytes a document takes for each byte of its text, and what it selects
+// besides.
 const (
 	parsedFactor   = 40
 	selectedFactor = 20

@@ -86,12 +86,12 @@ type connection[T any] struct {
 
 // load fills the connection with what the fields that are selected of it need.
 func (c *connection[T]) load(fields []selected, rows func() ([]*T, bool, error), count func() (int, error)) (err error) {
-	if holds(fields, "nodes", "edges", "pageInfo") {
+	if selectsAny(fields, "nodes", "edges", "pageInfo") {
 		if c.Nodes, c.more, err = rows(); err != nil {
 			return err
 		}
 	}
-	if holds(fields, "totalCount", "totalPages") {
+	if selectsAny(fields, "totalCount", "totalPages") {
 		c.TotalCount, err = count()
 	}
 	return err
@@ -122,8 +122,8 @@ func (c *connection[T]) PageInfo() *PageInfo {
 	return info
 }
 
-// holds reports whether any of these fields is among those selected.
-func holds(fields []selected, names ...string) bool {
+// selectsAny reports whether any of these fields is among those selected.
+func selectsAny(fields []selected, names ...string) bool {
 	return slices.ContainsFunc(fields, func(field selected) bool { return slices.Contains(names, field.Name) })
 }
 
@@ -137,17 +137,17 @@ func (r *Resolver) users(ctx context.Context, customer *models.Customer, args mo
 	return c, c.load(fields,
 		func() ([]*models.User, bool, error) { return r.page(ctx, customer, query) },
 		func() (int, error) {
-			if ahead := aheadOf(customer, query); ahead != nil && ahead.Counted {
-				return ahead.Total, ahead.TotalErr
+			if prefetched := prefetchedPage(customer, query); prefetched != nil && prefetched.Counted {
+				return prefetched.Total, prefetched.TotalErr
 			}
 			return r.store.CountUsers(ctx, scope(ctx), customer.ID, filter)
 		})
 }
 
-// aheadOf gives what was read of a list along with the customer, or nil.
-func aheadOf(customer *models.Customer, query models.UserQuery) *models.UserPage {
-	if ahead := customer.Ahead; ahead != nil && reflect.DeepEqual(ahead.Query, query) {
-		return ahead
+// prefetchedPage gives the page of this query that was read along with the customer, or nil.
+func prefetchedPage(customer *models.Customer, query models.UserQuery) *models.UserPage {
+	if prefetched := customer.Prefetched; prefetched != nil && reflect.DeepEqual(prefetched.Query, query) {
+		return prefetched
 	}
 	return nil
 }
@@ -157,7 +157,8 @@ func newUserConnection(query models.UserQuery) *UserConnection {
 	return &UserConnection{connection[models.User]{window: query.Window, cursor: query.Cursor}}
 }
 
-// userQuery checks the arguments of a list of users of which these fields are selected.
+// userQuery makes the query for a list of users from its arguments, which it checks, and
+// the fields selected of the list.
 func userQuery(ctx context.Context, fields []selected, customerID models.ID, args models.PageArgs, filter *models.UserFilter, order *models.UserOrder) (models.UserQuery, error) {
 	query := models.UserQuery{CustomerID: customerID, Filter: filter, Order: models.DefaultUserOrder()}
 	var err error
@@ -167,7 +168,7 @@ func userQuery(ctx context.Context, fields []selected, customerID models.ID, arg
 	if order != nil {
 		query.Order = *order
 	}
-	query.Fields = fieldsSelected(ctx, fields)
+	query.Fields = userFieldsOf(ctx, fields)
 	return query, query.Validate()
 }
 
@@ -198,9 +199,9 @@ var userFields = map[string]models.UserFields{
 	"authorities":           models.FieldAuthorityIDs,
 }
 
-// fieldsSelected gives what is selected of the users of a list of which these fields
-// are selected. It is never empty, as that would stand for everything.
-func fieldsSelected(ctx context.Context, list []selected) models.UserFields {
+// userFieldsOf gives the fields of users that are selected below those of a list.
+// FieldNumber is always among them, as the empty set stands for everything.
+func userFieldsOf(ctx context.Context, list []selected) models.UserFields {
 	fields := models.FieldNumber
 	of := func(set ast.SelectionSet) {
 		for _, field := range selectedBy(ctx, set, "User") {
@@ -224,8 +225,8 @@ func fieldsSelected(ctx context.Context, list []selected) models.UserFields {
 
 // page gives the users of a window, which may have been read with the customer.
 func (r *Resolver) page(ctx context.Context, customer *models.Customer, query models.UserQuery) (rows []*models.User, more bool, err error) {
-	if ahead := aheadOf(customer, query); ahead != nil {
-		return ahead.Rows, ahead.More, ahead.Err
+	if prefetched := prefetchedPage(customer, query); prefetched != nil {
+		return prefetched.Rows, prefetched.More, prefetched.Err
 	}
 	rows, more, err = r.store.Users(ctx, scope(ctx), query)
 	for _, user := range rows {
@@ -234,10 +235,10 @@ func (r *Resolver) page(ctx context.Context, customer *models.Customer, query mo
 	return rows, more, err
 }
 
-// usersAhead gives the list of users that is going to be asked of the customer
-// being resolved, so that both can be read at once. It is not ok when there is
+// prefetchQuery gives the query for the list of users that is going to be asked of the
+// customer being resolved, so that both can be read at once. It is not ok when there is
 // no list or there are several, or when the list will be refused.
-func usersAhead(ctx context.Context, customerID models.ID) (query models.UserQuery, ok bool) {
+func prefetchQuery(ctx context.Context, customerID models.ID) (query models.UserQuery, ok bool) {
 	var list *selected
 	for _, field := range selectedBy(ctx, selectionOf(ctx), "Customer") {
 		if field.Name == "users" {
@@ -251,7 +252,7 @@ func usersAhead(ctx context.Context, customerID models.ID) (query models.UserQue
 		return query, false
 	}
 	fields := selectedBy(ctx, list.Selections, "UserConnection")
-	if !holds(fields, "nodes", "edges", "pageInfo") {
+	if !selectsAny(fields, "nodes", "edges", "pageInfo") {
 		return query, false
 	}
 	// The way by gqlgen's FieldContext would report what is wrong with the

@@ -19,7 +19,7 @@ import (
 // the users of a list, and the customer around it, are written by the functions below,
 // one for each field, that append to one buffer. What is selected is worked out once
 // for the whole list, by gqlgen's own rules for fragments, directives and aliases.
-// Whatever is not known here, and every error, is left to gqlgen; FuzzEncoding holds
+// Whatever is not known here, and every error, is left to gqlgen; FuzzEncoding checks
 // that the answers are the same bytes.
 
 // encoder has gqlgen write lists of users, and customers whose users were read along
@@ -43,25 +43,22 @@ func (e encoder) InterceptField(ctx context.Context, next graphql.Resolver) (any
 	if err != nil {
 		return result, err
 	}
-	selection := func() (selection, ast.SelectionSet) { return selection{ctx, e.resolver}, selectionOf(ctx) }
+	p := planner{ctx, e.resolver}
 	switch found := result.(type) {
 	case *models.Customer:
 		// The customer of a user is the same one, and may be asked for other lists.
-		if found == nil || found.Ahead == nil || found.Ahead.Err != nil || graphql.GetFieldContext(ctx).Object != "Query" {
+		if found == nil || found.Prefetched == nil || found.Prefetched.Err != nil || graphql.GetFieldContext(ctx).Object != "Query" {
 			break
 		}
-		s, set := selection()
-		if write, ok := s.customer(set, found); ok {
-			return encode(len(found.Ahead.Rows), func(b []byte) []byte { return write(b, 0) }), nil
+		if write, ok := p.customer(selectionOf(ctx), found); ok {
+			return encode(len(found.Prefetched.Rows), func(b []byte) []byte { return write(b, 0) }), nil
 		}
 	case []*models.User:
-		s, set := selection()
-		if write, ok := s.user(set, found); ok {
+		if write, ok := p.user(selectionOf(ctx), found); ok {
 			return encode(len(found), listOf(len(found), write)), nil
 		}
 	case []*UserEdge:
-		s, set := selection()
-		if write, ok := s.edge(set, found); ok {
+		if write, ok := p.edge(selectionOf(ctx), found); ok {
 			return encode(len(found), listOf(len(found), write)), nil
 		}
 	}
@@ -138,8 +135,8 @@ func giveBack(b []byte) {
 	}
 }
 
-// selection finds what to write for a selection set.
-type selection struct {
+// planner works out how to write what a selection set selects.
+type planner struct {
 	ctx      context.Context // of the list that is written
 	resolver *Resolver
 }
@@ -149,13 +146,13 @@ type leaves[T any] map[string]func([]byte, *T) []byte
 
 // objectOf gives what writes objects of the named type. field gives what writes one of
 // the fields that are no leaves, and is not ok for a field that is not known.
-func objectOf[T any](s selection, set ast.SelectionSet, typeName string, leaves leaves[T], values []*T, field func(selected) (appendItem, bool)) (appendItem, bool) {
+func objectOf[T any](p planner, set ast.SelectionSet, typeName string, leaves leaves[T], values []*T, field func(selected) (appendItem, bool)) (appendItem, bool) {
 	type member struct {
 		key  string
 		leaf func([]byte, *T) []byte // nil for a member that is none
 		item appendItem
 	}
-	fields := selectedBy(s.ctx, set, typeName)
+	fields := selectedBy(p.ctx, set, typeName)
 	members := make([]member, len(fields))
 	for i, f := range fields {
 		m := member{key: f.member, leaf: leaves[f.Name]}
@@ -187,20 +184,20 @@ func objectOf[T any](s selection, set ast.SelectionSet, typeName string, leaves 
 }
 
 // customer gives what writes a customer whose users were read along with it.
-func (s selection) customer(set ast.SelectionSet, customer *models.Customer) (appendItem, bool) {
-	if holds(selectedBy(s.ctx, set, "Customer"), "user") { // not known here, so the others need not be read for nothing
+func (p planner) customer(set ast.SelectionSet, customer *models.Customer) (appendItem, bool) {
+	if selectsAny(selectedBy(p.ctx, set, "Customer"), "user") { // not known here, so the others need not be read for nothing
 		return nil, false
 	}
-	return objectOf(s, set, "Customer", customerLeaves, []*models.Customer{customer}, func(f selected) (appendItem, bool) {
+	return objectOf(p, set, "Customer", customerLeaves, []*models.Customer{customer}, func(f selected) (appendItem, bool) {
 		switch f.Name {
 		case "users":
-			return s.connection(f.Selections, customer)
+			return p.connection(f.Selections, customer)
 		case "subroles":
-			subroles, ok := try(func() ([]*models.Subrole, error) { return s.resolver.store.Subroles(s.ctx, scope(s.ctx), customer.ID) })
+			subroles, ok := try(func() ([]*models.Subrole, error) { return p.resolver.store.Subroles(p.ctx, scope(p.ctx), customer.ID) })
 			if !ok {
 				return nil, false
 			}
-			item, ok := objects(s, f, "Subrole", subroleLeaves, subroles)
+			item, ok := objects(p, f, "Subrole", subroleLeaves, subroles)
 			write := listOf(len(subroles), item)
 			return func(b []byte, _ int) []byte { return write(b) }, ok
 		}
@@ -210,33 +207,34 @@ func (s selection) customer(set ast.SelectionSet, customer *models.Customer) (ap
 
 // connection gives what writes the part of a customer's users that was read along
 // with it.
-func (s selection) connection(set ast.SelectionSet, customer *models.Customer) (appendItem, bool) {
-	query := customer.Ahead.Query
+func (p planner) connection(set ast.SelectionSet, customer *models.Customer) (appendItem, bool) {
+	prefetched := customer.Prefetched
+	query := prefetched.Query
 	users := newUserConnection(query)
-	users.Nodes, users.more = customer.Ahead.Rows, customer.Ahead.More
+	users.Nodes, users.more = prefetched.Rows, prefetched.More
 	number := func(of func() int) (appendItem, bool) {
-		if ahead := customer.Ahead; !ahead.Counted {
+		if !prefetched.Counted {
 			// gqlgen finds what became of it here, and does not count once more.
-			_, ahead.Counted = try(func() (any, error) {
-				ahead.Total, ahead.TotalErr = s.resolver.store.CountUsers(s.ctx, scope(s.ctx), query.CustomerID, query.Filter)
+			_, prefetched.Counted = try(func() (any, error) {
+				prefetched.Total, prefetched.TotalErr = p.resolver.store.CountUsers(p.ctx, scope(p.ctx), query.CustomerID, query.Filter)
 				return nil, nil
 			})
 		}
-		users.TotalCount = customer.Ahead.Total
-		return func(b []byte, _ int) []byte { return strconv.AppendInt(b, int64(of()), 10) }, customer.Ahead.Counted && customer.Ahead.TotalErr == nil
+		users.TotalCount = prefetched.Total
+		return func(b []byte, _ int) []byte { return strconv.AppendInt(b, int64(of()), 10) }, prefetched.Counted && prefetched.TotalErr == nil
 	}
 	all := func(item appendItem, ok bool) (appendItem, bool) {
 		write := listOf(len(users.Nodes), item)
 		return func(b []byte, _ int) []byte { return write(b) }, ok
 	}
-	return objectOf(s, set, "UserConnection", nil, []*UserConnection{users}, func(f selected) (appendItem, bool) {
+	return objectOf(p, set, "UserConnection", nil, []*UserConnection{users}, func(f selected) (appendItem, bool) {
 		switch f.Name {
 		case "nodes":
-			return all(s.user(f.Selections, users.Nodes))
+			return all(p.user(f.Selections, users.Nodes))
 		case "edges":
-			return all(s.edge(f.Selections, users.Edges()))
+			return all(p.edge(f.Selections, users.Edges()))
 		case "pageInfo":
-			return objects(s, f, "PageInfo", pageInfoLeaves, []*PageInfo{users.PageInfo()})
+			return objects(p, f, "PageInfo", pageInfoLeaves, []*PageInfo{users.PageInfo()})
 		case "totalCount":
 			return number(func() int { return users.TotalCount })
 		case "totalPages":
@@ -247,42 +245,42 @@ func (s selection) connection(set ast.SelectionSet, customer *models.Customer) (
 }
 
 // edge gives what writes the edges of a list.
-func (s selection) edge(set ast.SelectionSet, edges []*UserEdge) (appendItem, bool) {
-	return objectOf(s, set, "UserEdge", edgeLeaves, edges, func(f selected) (appendItem, bool) {
+func (p planner) edge(set ast.SelectionSet, edges []*UserEdge) (appendItem, bool) {
+	return objectOf(p, set, "UserEdge", edgeLeaves, edges, func(f selected) (appendItem, bool) {
 		users := make([]*models.User, len(edges))
 		for i, edge := range edges {
 			users[i] = edge.Node
 		}
-		return s.user(f.Selections, users) // node
+		return p.user(f.Selections, users) // node
 	})
 }
 
 // user gives what writes the users of a list.
-func (s selection) user(set ast.SelectionSet, users []*models.User) (appendItem, bool) {
-	return objectOf(s, set, "User", userLeaves, users, func(f selected) (appendItem, bool) {
+func (p planner) user(set ast.SelectionSet, users []*models.User) (appendItem, bool) {
+	return objectOf(p, set, "User", userLeaves, users, func(f selected) (appendItem, bool) {
 		switch f.Name {
 		case "subrole":
-			subroles, ok := try(func() ([]*models.Subrole, error) { return s.resolver.subrolesOf(s.ctx, users) })
+			subroles, ok := try(func() ([]*models.Subrole, error) { return p.resolver.subrolesOf(p.ctx, users) })
 			if !ok {
 				return nil, false
 			}
-			return objects(s, f, "Subrole", subroleLeaves, subroles)
+			return objects(p, f, "Subrole", subroleLeaves, subroles)
 		case "customer":
-			customers, ok := try(func() ([]*models.Customer, error) { return s.resolver.customersOf(s.ctx, users) })
+			customers, ok := try(func() ([]*models.Customer, error) { return p.resolver.customersOf(p.ctx, users) })
 			if !ok {
 				return nil, false
 			}
-			return objects(s, f, "Customer", customerLeaves, customers)
+			return objects(p, f, "Customer", customerLeaves, customers)
 		case "authorities":
-			return s.authorities(f, users)
+			return p.authorities(f, users)
 		}
 		return nil, false
 	})
 }
 
 // authorities gives what writes the authorities of the users of a list.
-func (s selection) authorities(f selected, users []*models.User) (appendItem, bool) {
-	lists, ok := try(func() ([][]*models.Authority, error) { return s.resolver.authoritiesOf(s.ctx, users) })
+func (p planner) authorities(f selected, users []*models.User) (appendItem, bool) {
+	lists, ok := try(func() ([][]*models.Authority, error) { return p.resolver.authoritiesOf(p.ctx, users) })
 	if !ok {
 		return nil, false
 	}
@@ -292,7 +290,7 @@ func (s selection) authorities(f selected, users []*models.User) (appendItem, bo
 		all = append(all, list...)
 		starts[i+1] = len(all)
 	}
-	write, ok := objects(s, f, "Authority", authorityLeaves, all)
+	write, ok := objects(p, f, "Authority", authorityLeaves, all)
 	return func(b []byte, i int) []byte {
 		b = append(b, '[')
 		for j := starts[i]; j < starts[i+1]; j++ {
@@ -319,8 +317,8 @@ func try[T any](resolve func() (T, error)) (found T, ok bool) {
 
 // objects gives what writes objects that have leaves only; one that is nil is null.
 // Few of them are many users' own, so each is encoded once and then copied.
-func objects[T any](s selection, f selected, typeName string, leaves leaves[T], values []*T) (appendItem, bool) {
-	write, ok := objectOf(s, f.Selections, typeName, leaves, values, func(selected) (appendItem, bool) { return nil, false })
+func objects[T any](p planner, f selected, typeName string, leaves leaves[T], values []*T) (appendItem, bool) {
+	write, ok := objectOf(p, f.Selections, typeName, leaves, values, func(selected) (appendItem, bool) { return nil, false })
 	type part struct{ start, end int } // of what is written
 	written := map[*T]part{}
 	return func(b []byte, i int) []byte {

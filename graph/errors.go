@@ -34,14 +34,14 @@ func RequestID(ctx context.Context) string {
 	return id
 }
 
-// presenter turns every error that arises while a document runs into what its caller may see. Errors
-// of our own type show their code and message, and what was said of the document before
-// it ran has a code already. Everything else is an internal error: the
-// caller gets a fixed text and the request's id, and the cause goes to the log. Without
-// introspection nothing that names a part of the schema is said of a value.
+// presenter turns an error that arises while a document runs into what its caller may see.
+// Errors of our own type show their code and message; errors about the document itself
+// already have a code. Anything else is internal: the caller gets a fixed text and the
+// request's id, and the cause goes to the log. Without introspection, messages that name
+// parts of the schema are replaced.
 func presenter(log *slog.Logger, introspection bool) graphql.ErrorPresenterFunc {
 	return func(ctx context.Context, err error) *gqlerror.Error {
-		shown, failure := &gqlerror.Error{Path: graphql.GetPath(ctx)}, models.AsError(err)
+		shown, failure, prefix := &gqlerror.Error{Path: graphql.GetPath(ctx)}, models.AsError(err), ""
 		if located, ok := errors.AsType[*gqlerror.Error](err); ok {
 			shown.Locations = located.Locations
 			if _, ok := located.Extensions["code"]; ok && located.Err == nil {
@@ -49,19 +49,21 @@ func presenter(log *slog.Logger, introspection bool) graphql.ErrorPresenterFunc 
 				return shown
 			}
 			if introspection {
-				defer func() { shown.Message = argument(shown.Path, located.Path) + shown.Message }()
+				prefix = argument(shown.Path, located.Path)
 			}
 		}
+		shown = describe(ctx, log, shown, failure)
+		shown.Message = prefix + shown.Message
 		if failure.NamesSchema && !introspection {
-			defer func() { shown.Message = unfit }()
+			shown.Message = schemaMismatch
 		}
-		return describe(ctx, log, shown, failure)
+		return shown
 	}
 }
 
-// unfit is all that is said of a request which does not fit the schema to callers who
-// are not to learn the schema.
-const unfit = "the document or its variables do not fit the schema"
+// schemaMismatch is the whole message, when a request does not fit the schema, for callers
+// who may not learn the schema.
+const schemaMismatch = "the document or its variables do not fit the schema"
 
 // argument names the argument that an error is about. gqlgen puts it at the end
 // of the error's path, where GraphQL has only fields.
@@ -79,13 +81,11 @@ func describe(ctx context.Context, log *slog.Logger, shown *gqlerror.Error, err 
 	switch err.Code {
 	case models.CodeInternal, models.CodeTimeout, models.CodeUnavailable:
 		shown.Extensions["requestId"] = RequestID(ctx)
-		if err.Code == models.CodeUnavailable && err.Err == nil {
-			break // refused on purpose, as there is too much to do: the metrics count it
+		// Refused on purpose, as there is too much to do: the metrics count it.
+		refused := err.Code == models.CodeUnavailable && err.Err == nil
+		if !refused && worthLogging(ctx) {
+			log.ErrorContext(ctx, "request failed", "requestId", RequestID(ctx), "code", err.Code, "path", shown.Path.String(), "cause", cause(err))
 		}
-		if !worthLogging(ctx) {
-			break
-		}
-		log.ErrorContext(ctx, "request failed", "requestId", RequestID(ctx), "code", err.Code, "path", shown.Path.String(), "cause", cause(err))
 	}
 	return shown
 }

@@ -23,12 +23,12 @@ type Settings struct {
 	Introspection bool
 	// Trusted, when set, are the only documents that callers may run.
 	Trusted TrustedDocuments
-	// CacheBytes bounds the memory for parsed documents, and that for documents
-	// that clients name by their hash.
+	// CacheBytes bounds each of two caches: parsed documents, and texts that clients name
+	// by their hash.
 	CacheBytes int
 }
 
-// Executor runs GraphQL documents. Both doors use it: the endpoint /graphql, and
+// Executor runs GraphQL documents. Two things use it: the endpoint /graphql, and
 // the REST endpoints with documents of their own. So every rule, limit and batch
 // is the same for both.
 type Executor struct {
@@ -88,7 +88,7 @@ type Request struct {
 type Response struct {
 	Data   []byte
 	Errors gqlerror.List
-	// Cost is what the document costs, when it came to be priced.
+	// Cost is what the document costs; 0 when that was not computed.
 	Cost int
 	// Extensions are sent along; nil for none.
 	Extensions map[string]any
@@ -98,23 +98,23 @@ type Response struct {
 // afterwards. An answer that is not released is left to the collector.
 func (r Response) Release() { giveBack(r.Data) }
 
-// ownDocument marks a request whose document is part of this program.
-type ownDocument struct{}
+// storedDocument marks a request whose document is part of this program.
+type storedDocument struct{}
 
-// ExecuteOwn runs a document that is part of this program. It may ask for larger
-// pages than a caller, and its cost is known.
-func (x *Executor) ExecuteOwn(ctx context.Context, request Request) Response {
-	return x.run(context.WithValue(ctx, ownDocument{}, true), request)
+// ExecuteStored runs a document that is part of this program. It may ask for larger
+// pages than a caller, and its cost is not checked.
+func (x *Executor) ExecuteStored(ctx context.Context, request Request) Response {
+	return x.run(context.WithValue(ctx, storedDocument{}, true), request)
 }
 
-// ownPageSize is the largest page that our own documents may ask for.
-const ownPageSize = 1_000
+// storedPageSize is the largest page that a stored document may ask for.
+const storedPageSize = 1_000
 
-func isOwn(ctx context.Context) bool { return ctx.Value(ownDocument{}) != nil }
+func isStored(ctx context.Context) bool { return ctx.Value(storedDocument{}) != nil }
 
 func maxPageSize(ctx context.Context) int {
-	if isOwn(ctx) {
-		return ownPageSize
+	if isStored(ctx) {
+		return storedPageSize
 	}
 	return models.MaxPageSize
 }
@@ -135,7 +135,7 @@ func (x *Executor) run(ctx context.Context, request Request) Response {
 		}
 	}
 	if halfInLiteral(request.Query) {
-		return x.refuse(ctx, models.Errorf(models.CodeParseFailed, "query: an escape in a text stands for half a character"))
+		return x.refuse(ctx, models.Errorf(models.CodeParseFailed, "query: an escape in a string is half of a surrogate pair"))
 	}
 	ctx = graphql.StartOperationTrace(context.WithValue(ctx, loggedKey{}, new(atomic.Int32)))
 	operation, listErr := x.prepare(ctx, request)
@@ -150,7 +150,7 @@ func (x *Executor) run(ctx context.Context, request Request) Response {
 		return x.refuse(ctx, err)
 	}
 	var cost int
-	if !isOwn(ctx) {
+	if !isStored(ctx) {
 		caller := scope(ctx)
 		named := len(caller.CustomerIDs) + len(caller.CustomerNumbers)
 		var err error
@@ -173,11 +173,11 @@ func (x *Executor) run(ctx context.Context, request Request) Response {
 	return Response{Data: answer.Data, Errors: capErrors(answer.Errors), Cost: cost}
 }
 
-// literals are the texts of a document, and what else can hold a quote.
+// literals matches string literals, and comments, which may contain quotes.
 var literals = regexp.MustCompile(`(?s)"""(?:\\"""|.)*?"""|#[^\r\n]*|"(?:\\.|[^"\\\r\n])*"`)
 
-// halfInLiteral reports whether a text of a document has an escape for half a
-// character. A backslash in a comment or a block text is one.
+// halfInLiteral reports whether a string literal has an escape for half a surrogate pair.
+// In a comment or a block string a backslash is only a backslash.
 func halfInLiteral(query string) bool {
 	return strings.Contains(query, `\u`) && slices.ContainsFunc(literals.FindAllString(query, -1), func(literal string) bool {
 		return literal[0] == '"' && !strings.HasPrefix(literal, `"""`) && models.LoneSurrogate([]byte(literal))
@@ -248,24 +248,24 @@ func (x *Executor) classify(operation *graphql.OperationContext, list gqlerror.L
 			}
 		case operation.Doc != nil:
 			code = models.CodeBadUserInput
-			err.Message = strings.TrimPrefix(err.Path.String(), "variable.") + ": " + withoutKinds(err.Message, typeOf(operation, err.Path))
+			err.Message = strings.TrimPrefix(err.Path.String(), "variable.") + ": " + withoutGoKinds(err.Message, typeOf(operation, err.Path))
 			err.Path = nil
 		}
 		if !x.settings.Introspection && code != models.CodeOperationResolution && code != models.CodeParseFailed {
 			// What gqlparser says names fields and types that the caller did not.
-			err.Message = unfit
+			err.Message = schemaMismatch
 		}
 		err.Extensions = map[string]any{"code": string(code)}
 	}
 	return list
 }
 
-// telling are the messages of gqlparser about a variable that help a caller.
-// kind is the Go kind that some of them end with, which does not.
+// helpfulMessage matches gqlparser's messages about a variable that help a caller. goKind
+// is the Go kind at the end of some, which does not help. wrongType finds the expected type.
 var (
-	telling = regexp.MustCompile(`^(must be defined|cannot be null|unknown field|must be an? \w+.*|.* is not a valid \w+)$`)
-	kind    = regexp.MustCompile(`, not an? \w+$`)
-	wrong   = regexp.MustCompile(`^cannot use \w+ as (\w+)$`)
+	helpfulMessage = regexp.MustCompile(`^(must be defined|cannot be null|unknown field|must be an? \w+.*|.* is not a valid \w+)$`)
+	goKind         = regexp.MustCompile(`, not an? \w+$`)
+	wrongType      = regexp.MustCompile(`^cannot use \w+ as (\w+)$`)
 )
 
 // typeOf gives the type that the document declares for the variable of which gqlparser
@@ -280,13 +280,13 @@ func typeOf(operation *graphql.OperationContext, path ast.Path) string {
 	return ""
 }
 
-// withoutKinds says what is wrong with a variable of a type without words of Go.
-func withoutKinds(message, ofType string) string {
-	if named := wrong.FindStringSubmatch(message); named != nil {
+// withoutGoKinds says what is wrong with a variable of a type, without words of Go.
+func withoutGoKinds(message, ofType string) string {
+	if named := wrongType.FindStringSubmatch(message); named != nil {
 		return "the value is not of type " + named[1]
 	}
-	if telling.MatchString(message) {
-		return kind.ReplaceAllString(message, "")
+	if helpfulMessage.MatchString(message) {
+		return goKind.ReplaceAllString(message, "")
 	}
 	return "the value does not fit the variable's type" + ofType
 }

@@ -83,6 +83,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		response.Release()
 		response.Data = nil
 	}
+	// GraphQL over HTTP: what did not run is 400, but 200 as application/json if it was
+	// well-formed.
 	if !failed && response.Data == nil && (contentType == responseType || codeOf(response.Errors) == models.CodeBadRequest) {
 		status = http.StatusBadRequest
 	}
@@ -139,7 +141,7 @@ func failure(response Response) (failed bool, status int) {
 	for i := range response.Errors {
 		status = max(status, HTTPStatus(codeOf(response.Errors[i:])))
 	}
-	if status < http.StatusInternalServerError || !nothing(response) {
+	if status < http.StatusInternalServerError || !allFailed(response) {
 		return false, http.StatusOK
 	}
 	return true, status
@@ -153,7 +155,7 @@ func badInput(response Response) bool {
 			return false
 		}
 	}
-	return len(response.Errors) > 0 && nothing(response)
+	return len(response.Errors) > 0 && allFailed(response)
 }
 
 // codeOf gives the code of the first error, "" when there is none.
@@ -165,9 +167,9 @@ func codeOf(list gqlerror.List) models.Code {
 	return models.Code(code)
 }
 
-// nothing reports whether nothing could be read: all fields are null, each for an error
-// and not because there is no such thing. Of many errors not all are listed.
-func nothing(response Response) bool {
+// allFailed reports whether there is no data, or every field is null because of an error.
+// Of more than maxErrors errors not all are listed, so there every null counts as failed.
+func allFailed(response Response) bool {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(response.Data, &fields) != nil {
 		return len(response.Data) == 0

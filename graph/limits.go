@@ -12,7 +12,7 @@ import (
 // Limits bound what one document may ask for.
 type Limits struct {
 	// Tokens is the most tokens a document may have. Validating takes time that
-	// grows with the square of it.
+	// grows with the square of their number.
 	Tokens int
 	// Depth is how deep fields may nest, fragments expanded.
 	Depth int
@@ -36,21 +36,22 @@ const (
 	introspectionSelections = 400
 )
 
-// maxAlias is how many bytes an alias may have. A record of a list repeats it, so of one
-// long alias each record makes as much of an answer as thousands of fields.
+// maxAlias is the most bytes of an alias. Each record of a list repeats it, so one long
+// alias makes an answer as large as thousands of fields would.
 const maxAlias = 100
 
-// maxSchemaAliases bounds all aliases, and names, below __schema and __type, where nothing
-// has a price: each is answered for hundreds of fields. GraphiQL needs 1,300.
+// maxSchemaAliases bounds the bytes of all aliases, and names, below __schema and __type,
+// where nothing has a price though each is answered for hundreds of fields. GraphiQL needs
+// 1,300.
 const maxSchemaAliases = 4 << 10
 
 // The prices that are not 1. docs/graphql.md lists them for callers.
 const (
-	countCost       = 10 // totalCount and totalPages read every matching row
+	countCost       = 10 // totalCount and totalPages may have to read every matching row
 	valueCost       = 10 // bytes of an argument's text that cost as much as a field
 	freeValues      = 10 // of what a field's arguments cost, so that a usual filter costs nothing
 	authoritiesSize = 5  // a user has a handful of authorities
-	subrolesSize    = 10 // a customer has a dozen subroles at most
+	subrolesSize    = 10 // a customer has about ten subroles
 )
 
 // weight is what a selection set amounts to. The numbers saturate. perRecord is
@@ -74,13 +75,13 @@ type weigher struct {
 	values map[string]int
 	// named is how many customers the caller's token names.
 	named int
-	// alias is the length of the longest alias.
-	alias int
+	// longestAlias is how many bytes the longest alias has.
+	longestAlias int
 }
 
-// check refuses an operation that asks for more than the limits allow a caller whose
-// token names so many customers.
-// gqlgen's own complexity walk is not used, for it has no such memo.
+// check refuses an operation that asks for more than the limits allow. named is how many
+// customers the caller's token names. gqlgen's own complexity walk is not used, as it
+// weighs a fragment anew wherever it is spread.
 func (l Limits) check(operation *ast.OperationDefinition, variables map[string]any, named int) (cost int, err error) {
 	w := weigher{variables: variables, fragments: map[string]weight{}, values: map[string]int{}, named: named}
 	total := w.selectionSet(operation.SelectionSet)
@@ -88,8 +89,8 @@ func (l Limits) check(operation *ast.OperationDefinition, variables map[string]a
 		return total.cost, models.Errorf(models.CodeTooManySelections,
 			"the aliases below __schema and __type have %d bytes together; at most %d are allowed", total.schemaAliases, maxSchemaAliases)
 	}
-	if w.alias > maxAlias {
-		return total.cost, models.Errorf(models.CodeTooManySelections, "an alias has %d bytes; at most %d are allowed", w.alias, maxAlias)
+	if w.longestAlias > maxAlias {
+		return total.cost, models.Errorf(models.CodeTooManySelections, "an alias has %d bytes; at most %d are allowed", w.longestAlias, maxAlias)
 	}
 	if total.depth > l.Depth || total.schemaDepth > introspectionDepth {
 		return total.cost, models.Errorf(models.CodeTooManySelections,
@@ -140,7 +141,7 @@ func (w *weigher) fragment(spread *ast.FragmentSpread) weight {
 }
 
 func (w *weigher) field(field *ast.Field) weight {
-	w.alias = max(w.alias, len(field.Alias))
+	w.longestAlias = max(w.longestAlias, len(field.Alias))
 	children := w.selectionSet(field.SelectionSet)
 	if field.Name == "__schema" || field.Name == "__type" { // fields of Query only
 		return weight{schemaDepth: add(1, children.depth), schemaSelections: add(1, children.selections), schemaAliases: add(len(field.Alias), children.aliases)}
@@ -195,8 +196,8 @@ func (w *weigher) value(value *ast.Value) int {
 	return len(value.Raw) / valueCost
 }
 
-// size is what reading the value of a variable costs. gqlparser makes a list of
-// whatever type a single value has that stands for one, so types are not listed here.
+// size is what reading the value of a variable costs. Where a list is expected, gqlparser
+// wraps a single value in a slice of the value's own type, so this goes by the kind.
 func size(value reflect.Value) (cost int) {
 	switch value.Kind() {
 	case reflect.Interface:

@@ -21,7 +21,7 @@ import (
 type TrustedDocuments map[string]string
 
 // ParseTrustedDocuments reads a manifest: a JSON object from id to document.
-// Every document must fit the schema and have no more than so many tokens, so that a
+// Every document must fit the schema and have no more tokens than that, so that a
 // manifest of another version is noticed at start and not by a caller.
 func ParseTrustedDocuments(manifest []byte, tokens int) (TrustedDocuments, error) {
 	var documents TrustedDocuments
@@ -47,8 +47,8 @@ func ParseTrustedDocuments(manifest []byte, tokens int) (TrustedDocuments, error
 	return documents, nil
 }
 
-// hashName may stand before a hash.
-const hashName = "sha256:"
+// hashPrefix may stand before a hash.
+const hashPrefix = "sha256:"
 
 // maxPersistedBytes is the largest document that is kept under its hash.
 const maxPersistedBytes = 16 << 10
@@ -91,8 +91,8 @@ const persistedBytes = 400
 func (x *Executor) trusted(request Request) (string, error) {
 	// Some tools put the name of the hash before it, and some do not.
 	for _, id := range []string{request.DocumentID, request.Hash} {
-		bare := strings.TrimPrefix(id, hashName)
-		for _, spelling := range []string{id, bare, hashName + bare} {
+		bare := strings.TrimPrefix(id, hashPrefix)
+		for _, spelling := range []string{id, bare, hashPrefix + bare} {
 			if text, ok := x.settings.Trusted[spelling]; ok && id != "" {
 				return text, nil
 			}
@@ -101,7 +101,7 @@ func (x *Executor) trusted(request Request) (string, error) {
 	if x.trustedTexts[request.Query] {
 		return request.Query, nil
 	}
-	return "", models.Errorf(models.CodePersistedQueryNotSupported, "only trusted documents run here, and this is none of them")
+	return "", models.Errorf(models.CodePersistedQueryNotSupported, "only trusted documents run here, and this is not one of them")
 }
 
 // persistedQuery reads the extension of Apollo's automatic persisted queries.
@@ -113,7 +113,7 @@ func persistedQuery(extensions map[string]any) (hash string, err error) {
 	fields, _ := extension.(map[string]any)
 	version, _ := fields["version"].(json.Number)
 	hash, _ = fields["sha256Hash"].(string)
-	hash = strings.TrimPrefix(hash, hashName)
+	hash = strings.TrimPrefix(hash, hashPrefix)
 	if raw, err := hex.DecodeString(hash); version != "1" || err != nil || len(raw) == 0 || len(raw) > sha256.Size || hash != strings.ToLower(hash) {
 		return "", badRequest("extensions.persistedQuery must hold version 1 and sha256Hash, a hash in lower-case hexadecimal digits")
 	}

@@ -169,14 +169,14 @@ func decodeObject(data []byte) (object map[string]any, err error) {
 
 // errHalf refuses a text that would be another one once it is read.
 func errHalf(where string) error {
-	return models.Errorf(models.CodeBadUserInput, "%s: an escape stands for half a character", where)
+	return models.Errorf(models.CodeBadUserInput, "%s: an escape is half of a surrogate pair", where)
 }
 
 // maxNesting is more than twice what the deepest filter needs. gqlgen takes time that
 // grows with the square of the levels.
 const maxNesting = 32
 
-// nests reports whether a JSON value has more levels of objects and lists than these.
+// nests reports whether a JSON value has more levels of objects and lists than this.
 func nests(value any, levels int) bool {
 	switch value := value.(type) {
 	case map[string]any:

@@ -8,8 +8,8 @@ import (
 	"roster/models"
 )
 
-// Store is where the resolvers get their data. Every method takes the caller's
-// scope and gives nothing that lies outside it. Errors are *models.Error.
+// Store is where the resolvers get their data. Every method but Authorities takes the
+// caller's scope and gives nothing that lies outside it. Errors are *models.Error.
 type Store interface {
 	CustomersByID(ctx context.Context, scope models.Scope, ids []models.ID) (map[models.ID]*models.Customer, error)
 	CustomerByNumber(ctx context.Context, scope models.Scope, number int64) (*models.Customer, error)
@@ -42,14 +42,14 @@ func newResolver(store Store) *Resolver { return &Resolver{store, newReference(s
 // customer gives a customer and, when one list of its users is asked for, reads
 // the list along with it.
 func (r *Resolver) customer(ctx context.Context, id models.ID) (*models.Customer, error) {
-	query, ok := usersAhead(ctx, id)
+	query, ok := prefetchQuery(ctx, id)
 	if !ok {
 		found, err := r.store.CustomersByID(ctx, scope(ctx), []models.ID{id})
 		return visible(ctx, found[id], err)
 	}
 	customer, page, err := r.store.CustomerAndUsers(ctx, scope(ctx), query)
 	if customer != nil {
-		customer.Ahead = page
+		customer.Prefetched = page
 		for _, user := range page.Rows {
 			user.Owner = customer
 		}

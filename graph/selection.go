@@ -23,32 +23,33 @@ type selected struct {
 // for each request took a fifth of BenchmarkPage's time (92 us a page in place of 73).
 type selections struct {
 	mu    sync.RWMutex
-	known map[selectionSet][]selected
+	known map[setKey][]selected
 	// room is how many more bytes may be kept. Fragments can be spread so often that
 	// they select far more than the document is long.
 	room int
 }
 
-// About what it takes to keep a set, and each field of it, and what is selected below.
+// About how many bytes it takes to keep a set or one of its fields, and each selection
+// below a field.
 const (
 	selectedBytes  = 120
 	selectionBytes = 16
 )
 
 func newSelections(room int) *selections {
-	return &selections{known: map[selectionSet][]selected{}, room: room}
+	return &selections{known: map[setKey][]selected{}, room: room}
 }
 
-// selectionSet is a selection set on an object of a type. Only sets of the document
-// and of what is kept for it are looked for, so the first element tells which it is.
-type selectionSet struct {
+// setKey is a selection set on an object of a type. Only sets of the document and of what
+// is kept for it are looked up, so the address of the first selection identifies a set.
+type setKey struct {
 	first    *ast.Selection
 	typeName string
 }
 
 type selectionsKey struct{}
 
-// withSelections has the selections of the operation found in ctx.
+// withSelections puts the selections of the operation into ctx.
 func withSelections(ctx context.Context, s *selections) context.Context {
 	return context.WithValue(ctx, selectionsKey{}, s)
 }
@@ -60,7 +61,7 @@ func selectedBy(ctx context.Context, set ast.SelectionSet, typeName string) []se
 		return nil
 	}
 	s := ctx.Value(selectionsKey{}).(*selections)
-	key := selectionSet{&set[0], typeName}
+	key := setKey{&set[0], typeName}
 	s.mu.RLock()
 	fields, ok := s.known[key]
 	s.mu.RUnlock()
@@ -78,21 +79,21 @@ func selectedBy(ctx context.Context, set ast.SelectionSet, typeName string) []se
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if known, ok := s.known[key]; ok { // meanwhile: the sets below it have been found by this one
+	if known, ok := s.known[key]; ok { // another goroutine was first: sets below are known by its copy
 		return known
 	}
 	if s.room -= size; s.room >= 0 {
 		s.known[key] = fields
 	} else {
-		// What lies below a set that is not kept is another one in each request: to keep
-		// it would do nothing, again and again.
+		// The sets below one that is not kept have new addresses in each request: keeping
+		// them would be of no use.
 		s.room = 0
 	}
 	return fields
 }
 
-// selectionOf gives what is selected of the field being resolved. It is found from the
-// document's root, as gqlgen's own selection is another one in each request.
+// selectionOf gives what is selected of the field being resolved. It is looked up from the
+// document's root, as gqlgen copies the selection anew for each request.
 func selectionOf(ctx context.Context) ast.SelectionSet {
 	return selectionAt(ctx, graphql.GetFieldContext(ctx))
 }
@@ -118,8 +119,8 @@ func conditional(document *ast.QueryDocument) bool {
 		slices.ContainsFunc(document.Fragments, func(f *ast.FragmentDefinition) bool { return depends(f.SelectionSet) })
 }
 
-// depends reports whether variables decide what a selection set selects, but for its
-// fragments that have a name.
+// depends reports whether variables decide what a selection set selects, apart from its
+// named fragments.
 func depends(set ast.SelectionSet) bool {
 	return slices.ContainsFunc(set, func(selection ast.Selection) bool {
 		switch selection := selection.(type) {

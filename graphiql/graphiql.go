@@ -141,8 +141,8 @@ func write(w http.ResponseWriter, ext string, body io.ReadSeeker) {
 	_, _ = io.Copy(w, body)
 }
 
-// unpacked gives each file as few clients want it. It is unpacked once: they may be
-// many at a time, and slow.
+// unpacked gives each file uncompressed, as few clients want it. It is unpacked once: they
+// may be many at a time, and slow.
 var unpacked = func() map[string]func() []byte {
 	files := map[string]func() []byte{}
 	err := fs.WalkDir(dist, "dist", func(path string, _ fs.DirEntry, err error) error {

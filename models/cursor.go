@@ -12,9 +12,9 @@ import (
 // A cursor is the place of one record in one list: the values the list is
 // sorted by, and the record's id. It is bound to its list (customer, filter and
 // order) by a checksum, so that a cursor of another list, or an altered one, is
-// refused and not misread. The checksum is no secret and need not be one: a
-// cursor is only compared with, and whoever forges one still reads nothing
-// beyond the scope.
+// refused and not misread. The checksum is no secret and need not be one: the values of
+// a cursor are only compared with those of rows, so whoever forges one still reads
+// nothing beyond the scope.
 
 const checksumSize = 8
 

@@ -2,7 +2,7 @@ package models
 
 import "time"
 
-// Customer is a company. Everything else belongs to exactly one.
+// Customer is a company. Users and subroles belong to exactly one.
 type Customer struct {
 	ID ID `bun:"id,pk"`
 	// Number is the id of the legacy systems, a positive Long.
@@ -22,9 +22,8 @@ type Customer struct {
 	// knows whether it is current.
 	SubrolesVersion    int64 `bun:"-"`
 	AuthoritiesVersion int64 `bun:"-"`
-	// Ahead is a window of the customer's users that was read along with the
-	// customer; nil when none was.
-	Ahead *UserPage `bun:"-"`
+	// Prefetched is the window of users that was read along with the customer, or nil.
+	Prefetched *UserPage `bun:"-"`
 }
 
 // SetKeys fills the folded key; call it before writing a customer.

@@ -69,8 +69,8 @@ type Error struct {
 	Code    Code
 	Message string
 	Err     error
-	// NamesSchema tells that the message names types or values of the GraphQL schema,
-	// which those are not told who may not ask for it.
+	// NamesSchema says that Message names types or values of the GraphQL schema. Callers
+	// who may not introspect the schema get another message.
 	NamesSchema bool
 }
 

@@ -14,9 +14,9 @@ const (
 	MaxFilterValues     = 100
 )
 
-// UserFilter says which users are wanted. Every condition that is given must
-// hold; nil means not given. Conditions are two-valued: a user without a mobile
-// number does not have mobile "1", and so does have not mobile "1".
+// UserFilter says which users are wanted. Every condition that is given must hold; nil
+// means not given. A condition is true or false and never unknown: a user without a
+// mobile number does not match mobile "1", and so matches its negation.
 type UserFilter struct {
 	// Search holds words. Each must occur in the first name, last name, e-mail,
 	// username or mobile number, in folded form.

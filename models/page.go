@@ -2,8 +2,7 @@ package models
 
 import "math"
 
-// The size of a page: how many records a caller gets who does not say, and the
-// most that may be asked for.
+// The size of a page: the default, and the most that may be asked for.
 const (
 	DefaultPageSize = 20
 	MaxPageSize     = 100
@@ -31,7 +30,7 @@ type Window struct {
 	Size int
 	// Offset is the number of records to pass over. Only numbered pages have one.
 	Offset int64
-	// After and Before are the cursors between which the records lie; empty means the end of the list.
+	// After and Before are the cursors between which the records lie; empty means no bound.
 	After, Before string
 	// Backward is true when the last records between the cursors are wanted, not the first.
 	Backward bool

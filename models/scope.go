@@ -1,8 +1,8 @@
 package models
 
-// Scope is which customers a caller may read. Every method of the store takes
-// one and puts it into its WHERE clause. The zero value reads nothing, so
-// forgetting it shows nothing.
+// Scope is which customers a caller may read. Every method of the store takes one and
+// puts it into its WHERE clause, except Authorities, which are everybody's. The zero
+// value reads nothing, so forgetting it shows nothing.
 type Scope struct {
 	// All is true for a caller who may read every customer.
 	All bool

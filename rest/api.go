@@ -57,16 +57,16 @@ type Config struct {
 // API is one of the two legacy APIs, whole: its routes, its envelope for errors
 // and the manners of its answers. It expects to be mounted at its prefix.
 type API struct {
-	log     *slog.Logger
-	prefix  string
-	routes  []route
-	status  func(models.Code) status
-	missing string // the name of the error for an address that leads nowhere
-	method  string // the name of the error for a method that is not allowed
+	log                  *slog.Logger
+	prefix               string
+	routes               []route
+	status               func(models.Code) status
+	notFoundName         string // the name of the error for an address that leads nowhere
+	methodNotAllowedName string // the name of the error for a method that is not allowed
 
-	envelope func(*refusal) any
-	notices  http.Header
-	handler  http.Handler
+	envelope      func(*refusal) any
+	commonHeaders http.Header
+	handler       http.Handler
 }
 
 // route is one endpoint of an API.
@@ -85,11 +85,11 @@ const allowed = "GET, HEAD, OPTIONS"
 // request, and every answer has the same manners.
 func (a *API) start(config Config) *API {
 	a.log = config.Log
-	a.notices = notices(config.DeprecatedSince)
-	known := config.Authenticate(a.Refuse)(http.HandlerFunc(a.dispatch))
+	a.commonHeaders = notices(config.DeprecatedSince)
+	authenticated := config.Authenticate(a.Refuse)(http.HandlerFunc(a.dispatch))
 	a.handler = Compress(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer a.recover(w.(*compressWriter), r)
-		known.ServeHTTP(w, r)
+		authenticated.ServeHTTP(w, r)
 	}))
 	if config.Admit != nil {
 		a.handler = config.Admit(a.Refuse)(a.handler)
@@ -104,7 +104,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if route, _ := a.match(r.URL); route != nil {
 		r.Pattern += route.pattern
 	}
-	maps.Copy(w.Header(), a.notices)
+	maps.Copy(w.Header(), a.commonHeaders)
 	if r.Method == http.MethodOptions {
 		a.options(w, r)
 		return
@@ -132,10 +132,10 @@ func (a *API) dispatch(w http.ResponseWriter, r *http.Request) {
 	route, path := a.match(r.URL)
 	switch {
 	case route == nil:
-		a.Refuse(w, r, &refusal{http.StatusNotFound, a.missing, "There is nothing at this address."})
+		a.Refuse(w, r, &refusal{http.StatusNotFound, a.notFoundName, "There is nothing at this address."})
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		w.Header().Set("Allow", allowed)
-		a.Refuse(w, r, &refusal{http.StatusMethodNotAllowed, a.method, "Only " + allowed + " are allowed here."})
+		a.Refuse(w, r, &refusal{http.StatusMethodNotAllowed, a.methodNotAllowedName, "Only " + allowed + " are allowed here."})
 	default:
 		if err := route.serve(w, r, path); err != nil {
 			a.Refuse(w, r, a.named(route, err))
@@ -163,7 +163,7 @@ func (a *API) recover(w *compressWriter, r *http.Request) {
 // options tells which methods there are. It needs no token: browsers ask without one.
 func (a *API) options(w http.ResponseWriter, r *http.Request) {
 	if route, _ := a.match(r.URL); route == nil {
-		a.Refuse(w, r, &refusal{http.StatusNotFound, a.missing, "There is nothing at this address."})
+		a.Refuse(w, r, &refusal{http.StatusNotFound, a.notFoundName, "There is nothing at this address."})
 		return
 	}
 	w.Header().Set("Allow", allowed)

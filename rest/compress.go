@@ -30,8 +30,8 @@ func Compress(next http.Handler) http.Handler {
 	})
 }
 
-// compressedStreams has a place for each answer of unknown length that is compressed. Its
-// encoder, of half a megabyte, waits for a client that reads slowly; what comes beyond is
+// compressedStreams bounds the answers of unknown length that are compressed. The encoder
+// of each, of half a megabyte, waits for a client that reads slowly; what comes beyond is
 // sent as it is.
 var compressedStreams = make(chan struct{}, 32)
 
@@ -46,7 +46,7 @@ type compressWriter struct {
 
 	decided bool
 	silent  bool // the answer has no body
-	stream  bool // it has a place in compressedStreams
+	stream  bool // it is one of compressedStreams
 	size    int  // of the uncompressed body, where it is known
 	coding  *coding
 	encoder encoder
@@ -113,15 +113,15 @@ func (w *compressWriter) enter() bool {
 	return w.stream
 }
 
-// leave gives the place back.
+// leave makes room for another stream.
 func (w *compressWriter) leave() {
 	if w.stream {
 		<-compressedStreams
 	}
 }
 
-// writeWhole sends a body that is here as a whole. The encoder, which takes a third of
-// a megabyte, does not wait for a client that reads slowly.
+// writeWhole sends a body that is here as a whole. The encoder does not wait for a client
+// that reads slowly.
 func (w *compressWriter) writeWhole(p []byte) (int, error) {
 	var compressed bytes.Buffer
 	encoder := w.coding.encoder(&compressed)
@@ -183,7 +183,7 @@ func compressible(status int, header http.Header) bool {
 	}
 	mediaType, _, _ := mime.ParseMediaType(header.Get("Content-Type"))
 	return strings.HasPrefix(mediaType, "text/") || mediaType == jsonType || strings.HasSuffix(mediaType, "+json") ||
-		mediaType == "text/javascript" || mediaType == "image/svg+xml"
+		mediaType == "image/svg+xml"
 }
 
 // encoder is what gzip and zstd have in common.

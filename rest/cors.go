@@ -6,10 +6,10 @@ import (
 	"github.com/go-chi/cors"
 )
 
-// CORS lets scripts of these origins use the APIs from a browser; "*" is any
-// origin, and of no origins it lets none. Callers identify themselves by a token that a script must have, never
-// by a cookie, so credentials stay off. It stands around everything else, as a
-// preflight carries no token.
+// CORS lets scripts of these origins use the APIs from a browser; "*" is any origin, and
+// an empty list none. Callers identify themselves by a token that a script must have,
+// never by a cookie, so credentials stay off. It wraps everything else, as a preflight
+// carries no token.
 func CORS(origins []string) func(http.Handler) http.Handler {
 	if len(origins) == 0 { // which the library takes for any origin
 		return func(next http.Handler) http.Handler { return next }

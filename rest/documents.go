@@ -14,8 +14,8 @@ import (
 
 // Executor runs the stored documents. *graph.Executor does.
 type Executor interface {
-	// ExecuteOwn runs a document that is part of this program for the caller of ctx.
-	ExecuteOwn(ctx context.Context, request graph.Request) graph.Response
+	// ExecuteStored runs a document that is part of this program for the caller of ctx.
+	ExecuteStored(ctx context.Context, request graph.Request) graph.Response
 }
 
 //go:embed documents/*.graphql
@@ -58,7 +58,7 @@ func (r runner) run(ctx context.Context, document string, variables map[string]a
 	}
 	defer response.Release()
 	if err := json.Unmarshal(response.Data, answer); err != nil {
-		return broken(err)
+		return internalError(err)
 	}
 	return nil
 }
@@ -69,7 +69,7 @@ func (r runner) run(ctx context.Context, document string, variables map[string]a
 func (r runner) data(ctx context.Context, document string, variables map[string]any) (graph.Response, error) {
 	ctx, cancel := r.bounded(ctx)
 	defer cancel()
-	response := r.executor.ExecuteOwn(ctx, graph.Request{Query: document, Variables: variables})
+	response := r.executor.ExecuteStored(ctx, graph.Request{Query: document, Variables: variables})
 	if len(response.Errors) > 0 {
 		return graph.Response{}, fromGraphQL(response.Errors[0])
 	}
@@ -91,7 +91,7 @@ func fromGraphQL(shown *gqlerror.Error) error {
 	return &models.Error{Code: models.Code(code), Message: shown.Message}
 }
 
-// broken is a failure of this program itself.
-func broken(err error) error {
+// internalError is a failure of this program itself.
+func internalError(err error) error {
 	return &models.Error{Code: models.CodeInternal, Message: models.InternalMessage, Err: err}
 }

@@ -43,7 +43,7 @@ func worthStatus(code models.Code) status {
 	case models.CodeTimeout:
 		return status{http.StatusGatewayTimeout, "ERR_TIMEOUT"}
 	}
-	if oursAlone(code) {
+	if isServerFault(code) {
 		return status{http.StatusInternalServerError, "ERR_INTERNAL_SERVER"}
 	}
 	return status{}
@@ -68,16 +68,15 @@ func testiniumStatus(code models.Code) status {
 	case models.CodeTimeout:
 		return status{http.StatusGatewayTimeout, "GATEWAY_TIMEOUT"}
 	}
-	if oursAlone(code) {
+	if isServerFault(code) {
 		return status{http.StatusInternalServerError, "INTERNAL_SERVER_ERROR"}
 	}
 	return status{}
 }
 
-// oursAlone reports whether a code is a failure on this side. The codes about bodies
-// and documents are: of a legacy client no body is read, so it is ours that was at
-// fault.
-func oursAlone(code models.Code) bool {
+// isServerFault reports whether a code is a failure on this side. The codes about bodies
+// and documents are: no body of a legacy client is read, and the documents are ours.
+func isServerFault(code models.Code) bool {
 	switch code {
 	case models.CodeInternal, models.CodePayloadTooLarge,
 		models.CodeParseFailed, models.CodeValidationFailed, models.CodeOperationResolution,
@@ -117,7 +116,7 @@ func (a *API) refusal(err error) *refusal {
 		failure = &models.Error{Code: models.CodeInternal}
 		answer = a.status(models.CodeInternal)
 	}
-	if oursAlone(failure.Code) {
+	if isServerFault(failure.Code) {
 		return &refusal{answer.http, answer.name, models.InternalMessage}
 	}
 	return &refusal{answer.http, answer.name, failure.Message}
@@ -132,7 +131,7 @@ func (a *API) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	header := w.Header()
 	header.Del("ETag")
-	for name, value := range owed[refused.status] {
+	for name, value := range requiredHeaders[refused.status] {
 		if header.Get(name) == "" { // whoever refused may know better
 			header.Set(name, value)
 		}
@@ -140,12 +139,16 @@ func (a *API) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	write(w, refused.status, jsonType, encode(a.envelope(refused)))
 }
 
-// owed are the headers that an answer with this status must have.
-var owed = map[int]map[string]string{
+// requiredHeaders are the headers that an answer with this status must have.
+var requiredHeaders = map[int]map[string]string{
 	http.StatusUnauthorized:       {"WWW-Authenticate": "Bearer"},
 	http.StatusTooManyRequests:    {"Retry-After": "1"},
 	http.StatusServiceUnavailable: {"Retry-After": "1"},
 	http.StatusGatewayTimeout:     {"Retry-After": "1"},
+}
+
+func noCustomer(id string) error {
+	return models.Errorf(models.CodeNotFound, "There is no customer %s.", id)
 }
 
 // logFailure tells the log of a failure on this side by code and type. The text

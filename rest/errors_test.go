@@ -26,7 +26,7 @@ import (
 // failing is an executor that answers everything with one error.
 type failing struct{ code models.Code }
 
-func (f failing) ExecuteOwn(context.Context, graph.Request) graph.Response {
+func (f failing) ExecuteStored(context.Context, graph.Request) graph.Response {
 	return graph.Response{Errors: gqlerror.List{{
 		Message:    "what GraphQL says",
 		Extensions: map[string]any{"code": string(f.code)},
@@ -74,7 +74,7 @@ func answerOf(t *testing.T, api *rest.API, code models.Code) (status int, name, 
 // broken is an executor whose data has not the form it must have.
 type broken struct{}
 
-func (broken) ExecuteOwn(context.Context, graph.Request) graph.Response {
+func (broken) ExecuteStored(context.Context, graph.Request) graph.Response {
 	return graph.Response{Data: []byte(`{"customer":[]}`)}
 }
 
@@ -95,7 +95,7 @@ func TestBrokenData(t *testing.T) {
 // panicking is an executor with a mistake in it.
 type panicking struct{}
 
-func (panicking) ExecuteOwn(context.Context, graph.Request) graph.Response { panic("a secret") }
+func (panicking) ExecuteStored(context.Context, graph.Request) graph.Response { panic("a secret") }
 
 func TestPanic(t *testing.T) {
 	var log bytes.Buffer

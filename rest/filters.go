@@ -1,7 +1,6 @@
 package rest
 
 import (
-	"iter"
 	"maps"
 	"math"
 	"slices"
@@ -20,32 +19,32 @@ type parameter func(q *worthQuery, values []string) error
 var worthParameters = map[string]parameter{
 	"page":           pageNumber,
 	"items_per_page": pageSize,
-	"sort":           sort,
+	"sort":           sortOrder,
 	"search":         search,
 
-	"id":                   anyOf("id", id),
-	"first_name":           anyOf("firstName", text),
-	"last_name":            anyOf("lastName", text),
-	"email":                anyOf("email", text),
-	"mobile":               anyOf("mobile", text),
-	"is_email_verified":    eachOf("isEmailVerified", boolean),
-	"is_first_login":       eachOf("isFirstLogin", boolean),
-	"created_at":           eachOf("createdAt", instant),
-	"created_at[gt]":       bound("createdAt", "gt"),
-	"created_at[gte]":      bound("createdAt", "gte"),
-	"created_at[lt]":       bound("createdAt", "lt"),
-	"created_at[lte]":      bound("createdAt", "lte"),
-	"created_by":           anyOf("createdBy", id),
-	"updated_at":           eachOf("updatedAt", instant),
-	"updated_at[gt]":       bound("updatedAt", "gt"),
-	"updated_at[gte]":      bound("updatedAt", "gte"),
-	"updated_at[lt]":       bound("updatedAt", "lt"),
-	"updated_at[lte]":      bound("updatedAt", "lte"),
-	"updated_by":           anyOf("updatedBy", id),
-	"ext_auth_ref_id":      anyOf("extAuthRefId", id),
-	"status":               anyOf("status", userStatus),
-	"subrole.id":           anyOf("subroleId", id),
-	"subrole.code":         anyOf("subrole", text),
+	"id":                   inFilter("id", parseID),
+	"first_name":           inFilter("firstName", parseText),
+	"last_name":            inFilter("lastName", parseText),
+	"email":                inFilter("email", parseText),
+	"mobile":               inFilter("mobile", parseText),
+	"is_email_verified":    orFilter("isEmailVerified", parseBoolean),
+	"is_first_login":       orFilter("isFirstLogin", parseBoolean),
+	"created_at":           orFilter("createdAt", parseInstant),
+	"created_at[gt]":       timeBound("createdAt", "gt"),
+	"created_at[gte]":      timeBound("createdAt", "gte"),
+	"created_at[lt]":       timeBound("createdAt", "lt"),
+	"created_at[lte]":      timeBound("createdAt", "lte"),
+	"created_by":           inFilter("createdBy", parseID),
+	"updated_at":           orFilter("updatedAt", parseInstant),
+	"updated_at[gt]":       timeBound("updatedAt", "gt"),
+	"updated_at[gte]":      timeBound("updatedAt", "gte"),
+	"updated_at[lt]":       timeBound("updatedAt", "lt"),
+	"updated_at[lte]":      timeBound("updatedAt", "lte"),
+	"updated_by":           inFilter("updatedBy", parseID),
+	"ext_auth_ref_id":      inFilter("extAuthRefId", parseID),
+	"status":               inFilter("status", parseStatus),
+	"subrole.id":           inFilter("subroleId", parseID),
+	"subrole.code":         inFilter("subrole", parseText),
 	"subrole.display_name": subroleText(func(s subroleRecord) string { return s.DisplayName }),
 	"subrole.label":        subroleText(func(s subroleRecord) string { return s.Label }),
 	"subrole.description":  subroleText(func(s subroleRecord) string { return s.Description }),
@@ -61,9 +60,7 @@ var worthOrders = map[string]models.UserOrderField{
 }
 
 // worthParameterNames lists the parameters in the order in which they are read.
-func worthParameterNames() []string { return slices.Sorted(keys(worthParameters)) }
-
-func keys[V any](m map[string]V) iter.Seq[string] { return maps.Keys(m) }
+func worthParameterNames() []string { return slices.Sorted(maps.Keys(worthParameters)) }
 
 func pageNumber(q *worthQuery, values []string) (err error) {
 	q.page["number"], err = number(values, 1, math.MaxInt32)
@@ -75,8 +72,8 @@ func pageSize(q *worthQuery, values []string) (err error) {
 	return err
 }
 
-// sort reads created_at for the oldest first and -created_at for the newest.
-func sort(q *worthQuery, values []string) error {
+// sortOrder reads created_at for the oldest first and -created_at for the newest.
+func sortOrder(q *worthQuery, values []string) error {
 	value, err := once(values)
 	if err != nil {
 		return err
@@ -85,7 +82,7 @@ func sort(q *worthQuery, values []string) error {
 	field, ok := worthOrders[name]
 	if !ok {
 		return models.Errorf(models.CodeBadUserInput, "%s is not a field to sort by: %s are, with - in front for descending",
-			models.Quote(value), strings.Join(slices.Sorted(keys(worthOrders)), ", "))
+			models.Quote(value), strings.Join(slices.Sorted(maps.Keys(worthOrders)), ", "))
 	}
 	direction := models.Ascending
 	if descending {
@@ -108,7 +105,7 @@ func search(q *worthQuery, values []string) error {
 	case words > models.MaxFilterConditions:
 		return models.Errorf(models.CodeBadUserInput, "%d words are given; at most %d are allowed", words, models.MaxFilterConditions)
 	default:
-		q.size += words - 1
+		q.conditionCount += words - 1
 	}
 	q.add("search", value)
 	return nil
@@ -117,11 +114,11 @@ func search(q *worthQuery, values []string) error {
 // add narrows the list by one field of the GraphQL filter.
 func (q *worthQuery) add(field string, condition any) {
 	q.conditions = append(q.conditions, map[string]any{field: condition})
-	q.size++
+	q.conditionCount++
 }
 
-// anyOf is a parameter whose GraphQL filter takes a list of values.
-func anyOf(field string, read func(string) (any, error)) parameter {
+// inFilter is a parameter whose GraphQL filter takes a list of values.
+func inFilter(field string, read func(string) (any, error)) parameter {
 	return func(q *worthQuery, values []string) error {
 		wanted, err := readAll(values, read)
 		if err != nil {
@@ -136,8 +133,8 @@ func anyOf(field string, read func(string) (any, error)) parameter {
 // value only: each makes up to two conditions.
 const maxEach = models.MaxFilterConditions / 2
 
-// eachOf is a parameter whose GraphQL filter takes one value only.
-func eachOf(field string, read func(string) (any, error)) parameter {
+// orFilter is a parameter whose GraphQL filter takes one value only: several become an or.
+func orFilter(field string, read func(string) (any, error)) parameter {
 	return func(q *worthQuery, values []string) error {
 		wanted, err := readAll(values, read)
 		if err != nil {
@@ -149,10 +146,10 @@ func eachOf(field string, read func(string) (any, error)) parameter {
 		for i, value := range wanted {
 			wanted[i] = map[string]any{field: value}
 			if _, ok := value.(map[string]any); ok {
-				q.size++ // both ends of a range
+				q.conditionCount++ // both ends of a range
 			}
 		}
-		q.size += len(wanted) - 1
+		q.conditionCount += len(wanted) - 1
 		q.add("or", wanted)
 		return nil
 	}
@@ -172,6 +169,9 @@ type subroleRecord struct {
 func subroleText(field func(subroleRecord) string) parameter {
 	return func(q *worthQuery, values []string) error {
 		wanted, err := split(values)
+		if err != nil {
+			return err
+		}
 		for i := range wanted {
 			wanted[i] = models.Fold(wanted[i])
 		}
@@ -179,9 +179,9 @@ func subroleText(field func(subroleRecord) string) parameter {
 			return slices.Contains(wanted, models.Fold(field(s)))
 		})
 		if len(q.subroles) == 1 {
-			q.size++ // all of them become one condition
+			q.conditionCount++ // all of them become one condition
 		}
-		return err
+		return nil
 	}
 }
 
@@ -193,7 +193,7 @@ func (q *worthQuery) bySubroles(subroles []subroleRecord) {
 			fitting = append(fitting, string(subrole.ID))
 		}
 	}
-	// A list of the GraphQL filter holds only so many.
+	// One list of the GraphQL filter holds only so many.
 	lists := []any{}
 	for list := range slices.Chunk(fitting, models.MaxFilterValues) {
 		lists = append(lists, map[string]any{"subroleId": map[string]any{"in": list}})
@@ -215,8 +215,8 @@ func readAll(values []string, read func(string) (any, error)) ([]any, error) {
 	return wanted, nil
 }
 
-// bound is one end of a range of times.
-func bound(field, operator string) parameter {
+// timeBound is one end of a range of times.
+func timeBound(field, operator string) parameter {
 	return func(q *worthQuery, values []string) error {
 		value, err := once(values)
 		if err != nil {
@@ -230,28 +230,28 @@ func bound(field, operator string) parameter {
 	}
 }
 
-func text(value string) (any, error) { return value, nil }
+func parseText(value string) (any, error) { return value, nil }
 
-func id(value string) (any, error) {
+func parseID(value string) (any, error) {
 	id, err := models.ParseID(value)
 	return string(id), err
 }
 
-func boolean(value string) (any, error) {
+func parseBoolean(value string) (any, error) {
 	if value != "true" && value != "false" {
 		return nil, models.Errorf(models.CodeBadUserInput, "%s is neither true nor false", models.Quote(value))
 	}
 	return value == "true", nil
 }
 
-func userStatus(value string) (any, error) {
+func parseStatus(value string) (any, error) {
 	var status models.UserStatus
 	err := status.UnmarshalGQL(value)
 	return value, err
 }
 
-// instant is a time as a record shows it, which is the whole millisecond.
-func instant(value string) (any, error) {
+// parseInstant is a time as a record shows it, which is the whole millisecond.
+func parseInstant(value string) (any, error) {
 	t, err := models.ParseTime(value)
 	if err != nil {
 		return nil, err

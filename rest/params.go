@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"maps"
 	"net/url"
 	"regexp"
 	"slices"
@@ -34,7 +35,7 @@ func noParameters(raw string) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range slices.Sorted(keys(values)) {
+	for _, name := range slices.Sorted(maps.Keys(values)) {
 		return models.Errorf(models.CodeBadUserInput, "%s is not a parameter: this endpoint has none.", models.Quote(name))
 	}
 	return nil
@@ -69,7 +70,7 @@ func readWorthQuery(raw string) (*worthQuery, error) {
 		return nil, err
 	}
 	values := map[string][]string{}
-	for _, name := range slices.Sorted(keys(given)) {
+	for _, name := range slices.Sorted(maps.Keys(given)) {
 		known := canonical(name)
 		if _, ok := worthParameters[known]; !ok {
 			return nil, models.Errorf(models.CodeBadUserInput, "%s is not a parameter. Known are %s.", models.Quote(name), strings.Join(worthParameterNames(), ", "))
@@ -85,9 +86,9 @@ func readWorthQuery(raw string) (*worthQuery, error) {
 			return nil, models.Errorf(models.CodeBadUserInput, "%s: %s", name, err)
 		}
 	}
-	if query.size > models.MaxFilterConditions {
+	if query.conditionCount > models.MaxFilterConditions {
 		return nil, models.Errorf(models.CodeBadUserInput, "%s together make %d conditions; at most %d are allowed. A word of search is one, and a time two.",
-			strings.Join(slices.Sorted(keys(values)), ", "), query.size, models.MaxFilterConditions)
+			strings.Join(slices.Sorted(maps.Keys(values)), ", "), query.conditionCount, models.MaxFilterConditions)
 	}
 	return query, nil
 }
@@ -97,15 +98,15 @@ type worthQuery struct {
 	variables  map[string]any
 	page       map[string]any
 	conditions []any
-	// size is how many conditions these are to GraphQL, which counts each word of
+	// conditionCount is how many conditions these are to GraphQL, which counts each word of
 	// a search and both ends of a range.
-	size int
+	conditionCount int
 	// subroles are what the user's subrole has to be, for what GraphQL cannot filter by.
 	subroles []func(subroleRecord) bool
 }
 
-// finish puts the conditions together into the variables of the document. Each parameter stays a filter of its own,
-// so that no two can overwrite each other.
+// finish puts the conditions together into the variables of the document. Each parameter
+// stays a filter of its own, so that no two can overwrite each other.
 func (q *worthQuery) finish() map[string]any {
 	q.variables["page"] = q.page
 	if len(q.conditions) > 0 {

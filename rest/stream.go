@@ -92,7 +92,7 @@ const testiniumPageSize = 1_000
 
 // page reads a page of users, whole: whoever reads slowly afterwards keeps no
 // connection of the database waiting.
-func (a *testinium) page(ctx context.Context, q question, first int, after string) (*testiniumPage, error) {
+func (a *testinium) page(ctx context.Context, q testiniumRequest, first int, after string) (*testiniumPage, error) {
 	variables := map[string]any{"customer": q.customer, "first": first}
 	if after != "" {
 		variables["after"] = after
@@ -103,7 +103,7 @@ func (a *testinium) page(ctx context.Context, q question, first int, after strin
 	}
 	list := customer.Get("users.nodes")
 	if !list.IsArray() {
-		return nil, broken(errors.New("the answer has no list"))
+		return nil, internalError(errors.New("the answer has no list"))
 	}
 	users := list.Array()
 	secrets, err := a.secrets(ctx, q, users)
@@ -121,15 +121,15 @@ func (a *testinium) page(ctx context.Context, q question, first int, after strin
 		user.set("companyName", name)
 		user.set("customer", number)
 		if err := user.fill(answer, secrets); err != nil {
-			return nil, broken(err)
+			return nil, internalError(err)
 		}
 	}
 	return page, nil
 }
 
-// customer runs a document about the customer and checks that the caller's
-// company may have the answer, which it gives besides.
-func (a *testinium) customer(ctx context.Context, q question, document string, variables map[string]any) (*models.Customer, gjson.Result, error) {
+// customer runs a document about the customer, checks that the caller's company may have
+// the answer, and gives both.
+func (a *testinium) customer(ctx context.Context, q testiniumRequest, document string, variables map[string]any) (*models.Customer, gjson.Result, error) {
 	response, err := a.runner.data(ctx, document, variables)
 	if err != nil {
 		return nil, gjson.Result{}, err
@@ -179,7 +179,7 @@ func unixMillis(value gjson.Result) (string, error) {
 }
 
 // secrets reads the two credentials of the document, if the operator wants them shown.
-func (a *testinium) secrets(ctx context.Context, q question, users []gjson.Result) (map[models.ID]*models.LegacyCredentials, error) {
+func (a *testinium) secrets(ctx context.Context, q testiniumRequest, users []gjson.Result) (map[models.ID]*models.LegacyCredentials, error) {
 	if a.credentials == nil || len(users) == 0 {
 		return nil, nil
 	}
@@ -193,7 +193,7 @@ func (a *testinium) secrets(ctx context.Context, q question, users []gjson.Resul
 }
 
 // stream writes the array, one page at a time, and keeps no more than one page.
-func (a *testinium) stream(w http.ResponseWriter, r *http.Request, q question, page *testiniumPage) {
+func (a *testinium) stream(w http.ResponseWriter, r *http.Request, q testiniumRequest, page *testiniumPage) {
 	w.Header().Set("Content-Type", jsonType)
 	w.WriteHeader(http.StatusOK)
 	if r.Method == http.MethodHead {

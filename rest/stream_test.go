@@ -33,14 +33,14 @@ type paged struct {
 	fail int64
 }
 
-func (p *paged) ExecuteOwn(ctx context.Context, request graph.Request) graph.Response {
+func (p *paged) ExecuteStored(ctx context.Context, request graph.Request) graph.Response {
 	if n := p.pages.Add(1); n == p.fail {
 		return graph.Response{Errors: gqlerror.List{{Message: "gone", Extensions: map[string]any{"code": string(models.CodeUnavailable)}}}}
 	}
 	if request.Variables["first"] == 1_000 {
 		request.Variables["first"] = p.size
 	}
-	return p.Executor.ExecuteOwn(ctx, request)
+	return p.Executor.ExecuteStored(ctx, request)
 }
 
 // All users come, in order, whatever the size of the pages they are read in.
@@ -138,7 +138,7 @@ type scripted struct {
 	asked   int
 }
 
-func (s *scripted) ExecuteOwn(context.Context, graph.Request) graph.Response {
+func (s *scripted) ExecuteStored(context.Context, graph.Request) graph.Response {
 	s.asked++
 	return graph.Response{Data: []byte(`{"customer":{"id":"` + string(sandbox) + `","number":1,"name":"x","users":` + s.answers[s.asked-1] + `}}`)}
 }

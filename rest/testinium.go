@@ -29,10 +29,10 @@ func NewTestinium(config Config) *API {
 				names: map[models.Code]string{models.CodeForbidden: "UNAUTHORIZED_ACCESS"},
 			},
 		},
-		status:   testiniumStatus,
-		missing:  "NOT_FOUND",
-		method:   "METHOD_NOT_ALLOWED",
-		envelope: testiniumEnvelope,
+		status:               testiniumStatus,
+		notFoundName:         "NOT_FOUND",
+		methodNotAllowedName: "METHOD_NOT_ALLOWED",
+		envelope:             testiniumEnvelope,
 	}
 	endpoints.api = api
 	return api.start(config)
@@ -41,16 +41,16 @@ func NewTestinium(config Config) *API {
 // companyHeader names the company that the caller works for.
 const companyHeader = "current-company-id"
 
-// question is a request that passed every check that needs no database.
-type question struct {
+// testiniumRequest is a request that passed every check that needs no database.
+type testiniumRequest struct {
 	caller   *auth.Principal
 	company  int64
 	customer int64
 }
 
-// ask checks a request, the caller's authority first: whoever may not ask learns
-// nothing about how to.
-func (a *testinium) ask(r *http.Request, customer string) (q question, err error) {
+// readRequest checks a request, the caller's authority first: a caller without it learns
+// nothing about the parameters.
+func (a *testinium) readRequest(r *http.Request, customer string) (q testiniumRequest, err error) {
 	q.caller = auth.PrincipalFrom(r.Context())
 	if err := q.caller.AllowLegacyList(); err != nil {
 		return q, err
@@ -81,24 +81,23 @@ func positiveLong(name, value string) (int64, error) {
 // first page has been read and the caller may have it, so that everything that
 // can be refused still is.
 func (a *testinium) users(w http.ResponseWriter, r *http.Request, path []string) error {
-	question, err := a.ask(r, path[0])
+	request, err := a.readRequest(r, path[0])
 	if err != nil {
 		return err
 	}
-	first, err := a.page(r.Context(), question, testiniumPageSize, "")
+	first, err := a.page(r.Context(), request, testiniumPageSize, "")
 	if err != nil {
 		return err
 	}
-	a.stream(w, r, question, first)
+	a.stream(w, r, request, first)
 	return nil
 }
 
 // user is GET customers/{customerId}/users/{userId}. GraphQL knows a user by
-// UUID, and this address has the number; so the one user is read who comes next
-// in the list after all smaller numbers, which costs the same in a list of any
-// length.
+// UUID, and this address has the number; so it reads the first user after all smaller
+// numbers, which costs the same in a list of any length.
 func (a *testinium) user(w http.ResponseWriter, r *http.Request, path []string) error {
-	question, err := a.ask(r, path[0])
+	request, err := a.readRequest(r, path[0])
 	if err != nil {
 		return err
 	}
@@ -106,12 +105,12 @@ func (a *testinium) user(w http.ResponseWriter, r *http.Request, path []string) 
 	if err != nil {
 		return err
 	}
-	variables := map[string]any{"customer": question.customer}
-	customer, _, err := a.customer(r.Context(), question, testiniumCustomerDocument, variables)
+	variables := map[string]any{"customer": request.customer}
+	customer, _, err := a.customer(r.Context(), request, testiniumCustomerDocument, variables)
 	if err != nil {
 		return err
 	}
-	found, err := a.page(r.Context(), question, 1, before(customer.ID, number))
+	found, err := a.page(r.Context(), request, 1, cursorBefore(customer.ID, number))
 	if err != nil {
 		return err
 	}
@@ -122,9 +121,9 @@ func (a *testinium) user(w http.ResponseWriter, r *http.Request, path []string) 
 	return &refusal{http.StatusNotFound, "USER_NOT_FOUND", fmt.Sprintf("This customer has no user %d.", number)}
 }
 
-// before is a cursor of the list that the stored document reads: the place after
+// cursorBefore is a cursor of the list that the stored document reads: the place after
 // every user with a smaller number than this one.
-func before(customer models.ID, number int64) string {
+func cursorBefore(customer models.ID, number int64) string {
 	const last = "ffffffff-ffff-ffff-ffff-ffffffffffff" // no UUID comes after it
 	query := models.UserQuery{CustomerID: customer, Order: models.UserOrder{Field: models.OrderNumber, Direction: models.Ascending}}
 	return query.Cursor(&models.User{ID: last, Number: number - 1})

@@ -2,8 +2,6 @@ package rest
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,10 +26,10 @@ func NewWorth(config Config) *API {
 			{pattern: "customers/{customerID}/users", serve: endpoints.users},
 			{pattern: "customers/{customerID}/users/{userID}", serve: endpoints.user},
 		},
-		status:   worthStatus,
-		missing:  "ERR_NOT_FOUND",
-		method:   "ERR_METHOD_NOT_ALLOWED",
-		envelope: worthEnvelope,
+		status:               worthStatus,
+		notFoundName:         "ERR_NOT_FOUND",
+		methodNotAllowedName: "ERR_METHOD_NOT_ALLOWED",
+		envelope:             worthEnvelope,
 	}
 	return api.start(config)
 }
@@ -71,9 +69,9 @@ func (a *worth) users(w http.ResponseWriter, r *http.Request, path []string) err
 		if gjson.GetBytes(response.Data, "customer").Type == gjson.Null {
 			return noCustomer(string(customer))
 		}
-		return broken(errors.New("the answer has no list"))
+		return internalError(errors.New("the answer has no list"))
 	}
-	// That total_items is a text is what the document says.
+	// total_items is a string, as in the document.
 	body := make([]byte, 0, len(response.Data)+128)
 	writeTagged(w, jsonType, fmt.Appendf(body, `{"status":"success","message":"Success","data":{"records":%s,"total_pages":%s,"total_items":"%s"}}`,
 		found[0].Raw, found[1].Raw, found[2].Raw))
@@ -130,14 +128,6 @@ func writeWorth(w http.ResponseWriter, data any) {
 	writeTagged(w, jsonType, encode(worthAnswer{Status: "success", Message: "Success", Data: data}))
 }
 
-// writeTagged sends a whole answer with a strong ETag: the same bytes always
-// have the same tag. [Compress] answers If-None-Match by it.
-func writeTagged(w http.ResponseWriter, contentType string, body []byte) {
-	sum := sha256.Sum256(body)
-	w.Header().Set("ETag", `"`+base64.RawURLEncoding.EncodeToString(sum[:16])+`"`)
-	write(w, http.StatusOK, contentType, body)
-}
-
 // pathID reads a UUID of the path.
 func pathID(name, value string) (models.ID, error) {
 	id, err := models.ParseID(value)
@@ -145,8 +135,4 @@ func pathID(name, value string) (models.ID, error) {
 		return "", models.Errorf(models.CodeBadUserInput, "%s: %s", name, err)
 	}
 	return id, nil
-}
-
-func noCustomer(id string) error {
-	return models.Errorf(models.CodeNotFound, "There is no customer %s.", id)
 }

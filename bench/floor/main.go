@@ -5,7 +5,7 @@
 //
 // It does what every answer needs and nothing more: it has no other query, no
 // limits, no log and no request ids. Two things that Roster does to be quick it does
-// not: it verifies the token of every request and recognizes none, and its answers
+// not: it verifies the token of every request and remembers none, and its answers
 // leave as net/http sends them, in two writes. As Roster may, it keeps subroles and
 // authorities, which hardly ever change, in memory and reads them anew now and then.
 package main

@@ -123,7 +123,7 @@ func (result *Result) check(r *vegeta.Result, order Order) {
 	result.Checked++
 	for text, n := range order.Want {
 		if found := bytes.Count(r.Body, []byte(text)); found != n {
-			result.Failure = fmt.Sprintf("%s %s: %s stands there %d times, not %d: %.300s", r.Method, r.URL, text, found, n, r.Body)
+			result.Failure = fmt.Sprintf("%s %s: %s occurs %d times, not %d: %.300s", r.Method, r.URL, text, found, n, r.Body)
 		}
 	}
 }

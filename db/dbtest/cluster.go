@@ -395,7 +395,7 @@ func findBinaries() (string, error) {
 		found = append(found, paths...)
 	}
 	if len(found) == 0 {
-		return "", errors.New("TEST_DATABASE_URL is not set, and the program initdb was not found")
+		return "", errors.New("the program initdb was not found; tests that do not stop the server can use TEST_DATABASE_URL instead")
 	}
 	// The newest one: 15 comes after 9.6.
 	slices.SortFunc(found, func(a, b string) int {
