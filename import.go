@@ -20,7 +20,7 @@ type importCommand struct {
 	File             string `arg:"" help:"The document to read, or - for standard input."`
 	From             string `required:"" enum:"worth,testinium" placeholder:"SYSTEM" help:"The system whose documented answer the file holds: worth or testinium."`
 	Customer         string `placeholder:"ID" help:"The customer of the users, by UUID or number; it is created when it is not there. Required for worth, whose documents do not name it."`
-	CustomerName     string `placeholder:"NAME" help:"The name of a customer that has to be created and that the document gives no name."`
+	CustomerName     string `placeholder:"NAME" help:"The name of a customer that is created and that the document does not name; without it, Customer and the number."`
 	DryRun           bool   `help:"Check everything and write nothing."`
 	Rejects          string `placeholder:"FILE" help:"Write the rejected rows to this file; without it they go to standard error."`
 }

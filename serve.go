@@ -21,7 +21,7 @@ type serveCommand struct {
 	tokenSettings    `embed:"" group:"Tokens"`
 	serverSettings   `embed:"" group:"Server"`
 	tlsSettings      `embed:"" group:"Server"`
-	RowLevelSecurity bool `group:"Database" env:"ROSTER_ROW_LEVEL_SECURITY" help:"Have PostgreSQL hold each statement to what its caller may read, as a second wall; see docs/security.md."`
+	RowLevelSecurity bool `group:"Database" env:"ROSTER_ROW_LEVEL_SECURITY" help:"Have PostgreSQL, too, keep each statement to what its caller may read, as a second wall; see docs/security.md."`
 }
 
 // Run serves until ctx is done. Whatever is wrong with the settings or the

@@ -718,9 +718,9 @@ var sources = []*ast.Source{
 scalar Long @specifiedBy(url: "https://scalars.graphql.org/jakobmerrild/long.html")
 
 """
-A point in time in RFC 3339 form, such as ` + "`" + `2024-02-12T14:16:49.053Z` + "`" + `. Answers are in UTC with exactly three digits of a
-second. Input needs a zone (` + "`" + `Z` + "`" + ` or ` + "`" + `+03:00` + "`" + `), may have up to six digits of a second, and lies in the years 0001 to 9999;
-anything else is ` + "`" + `BAD_USER_INPUT` + "`" + `.
+A point in time in RFC 3339 form, such as ` + "`" + `2024-02-12T14:16:49.053Z` + "`" + `. Answers are in UTC with exactly three
+fractional digits. Input needs a zone (` + "`" + `Z` + "`" + ` or ` + "`" + `+03:00` + "`" + `), may have up to six fractional digits, and lies in the years 0001
+to 9999; anything else is ` + "`" + `BAD_USER_INPUT` + "`" + `.
 """
 scalar DateTime @specifiedBy(url: "https://scalars.graphql.org/andimarek/date-time.html")
 
@@ -783,7 +783,7 @@ type Viewer {
   customers: [Customer!]!
   "The names of the authorities in the token, in its order."
   authorities: [String!]!
-  "The end of the token as its ` + "`" + `exp` + "`" + ` says. For clocks that differ it is accepted for 30 seconds more."
+  "When the token expires: its ` + "`" + `exp` + "`" + `. It is accepted for 30 seconds more, to allow for clock skew."
   expiresAt: DateTime!
 }
 
@@ -907,11 +907,11 @@ type User implements Node {
   mobile: String
   "The kind of user in the legacy account system."
   userType: String
-  "Whether the user can work, has been invited, or has been shut out."
+  "Whether the user is active, invited or deactivated."
   status: UserStatus!
   "The legacy flag: true when ` + "`" + `status` + "`" + ` is ` + "`" + `ACTIVE` + "`" + `."
   enabled: Boolean!
-  "Whether the user has proved to own the e-mail address."
+  "Whether the e-mail address has been verified."
   isEmailVerified: Boolean!
   "Whether the user has yet to sign in for the first time."
   isFirstLogin: Boolean!
@@ -963,13 +963,13 @@ type Authority {
   cleanName: String
 }
 
-"Whether a user can work."
+"The state of a user's account."
 enum UserStatus {
   "The user can sign in."
   ACTIVE
   "The user has been asked to join and has not yet done so."
   INVITED
-  "The user has been shut out."
+  "The user has been deactivated and cannot sign in."
   INACTIVE
 }
 
@@ -1042,7 +1042,7 @@ input UserFilter {
   email: StringFilter
   "The mobile number."
   mobile: StringFilter
-  "Whether the user has proved to own the e-mail address."
+  "Whether the e-mail address has been verified."
   isEmailVerified: Boolean
   "Whether the user has yet to sign in for the first time."
   isFirstLogin: Boolean

@@ -517,7 +517,7 @@ type UserFilter struct {
 	Email *StringFilter `json:"email,omitempty"`
 	// The mobile number.
 	Mobile *StringFilter `json:"mobile,omitempty"`
-	// Whether the user has proved to own the e-mail address.
+	// Whether the e-mail address has been verified.
 	IsEmailVerified *bool `json:"isEmailVerified,omitempty"`
 	// Whether the user has yet to sign in for the first time.
 	IsFirstLogin *bool `json:"isFirstLogin,omitempty"`
@@ -681,7 +681,7 @@ type UserRow struct {
 	LastName string `json:"lastName"`
 	// The e-mail address.
 	Email string `json:"email"`
-	// Whether the user can work, has been invited, or has been shut out.
+	// Whether the user is active, invited or deactivated.
 	Status UserStatus `json:"status"`
 	// When the user was created.
 	CreatedAt time.Time `json:"createdAt"`
@@ -752,7 +752,7 @@ type UserRowSubrole struct {
 // GetDisplayName returns UserRowSubrole.DisplayName, and is useful for accessing the field via an interface.
 func (v *UserRowSubrole) GetDisplayName() string { return v.DisplayName }
 
-// Whether a user can work.
+// The state of a user's account.
 type UserStatus string
 
 const (
@@ -760,7 +760,7 @@ const (
 	UserStatusActive UserStatus = "ACTIVE"
 	// The user has been asked to join and has not yet done so.
 	UserStatusInvited UserStatus = "INVITED"
-	// The user has been shut out.
+	// The user has been deactivated and cannot sign in.
 	UserStatusInactive UserStatus = "INACTIVE"
 )
 
