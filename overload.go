@@ -67,10 +67,10 @@ const maxWait = time.Second
 // holdTime is how long a request is held that finds no room before it is refused.
 // Callers who are refused tend to ask again at once, and reading and refusing ten
 // thousand requests a second leaves little time to answer any: with four times
-// what the server can do, from 256 connections, it kept 57 to 81 % of its best
-// throughput this way, and 35 % without. It is short enough for a caller that then
+// what the server can do, from 256 connections, it kept 71 to 80 % of its best
+// throughput this way, and 44 to 55 % without. It is short enough for a caller that then
 // tries another server.
-const holdTime = 25 * time.Millisecond
+const holdTime = 30 * time.Millisecond
 
 // minAdmitted is how many documents may run or wait at least. So many are answered
 // before anybody has waited for long.
