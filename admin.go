@@ -99,7 +99,7 @@ func (s *server) startAdmin() (stop func()) {
 	return func() {
 		_ = server.Close() // there is nothing to lose
 		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
-			s.log.Warn("metrics and profiles are no longer served", "error", err)
+			s.log.Warn("metrics and profiles had stopped being served", "error", err)
 		}
 	}
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // maxArriving bounds the memory for the bodies of one caller that are on their way or
-// wait for a place, over however many connections they come: a hundred and more of the
+// wait for a slot, over however many connections they come: a hundred and more of the
 // size that is allowed without a setting.
 const maxArriving = 8 << 20
 

@@ -3,11 +3,49 @@ package main
 import (
 	"container/list"
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/time/rate"
 )
+
+// clientConnection is a connection of a client, with what became of the requests on it.
+type clientConnection struct {
+	net.Conn
+	// resetsAllowed is how many more requests may be given up.
+	resetsAllowed *rate.Limiter
+	// What became of the requests so far.
+	answered, givenUp atomic.Int64
+	// over tells that too many were given up, so that each connection is counted once.
+	over atomic.Bool
+}
+
+type clientConnectionKey struct{}
+
+// withConnection is a ConnContext of an http.Server.
+func withConnection(ctx context.Context, connection net.Conn) context.Context {
+	return context.WithValue(ctx, clientConnectionKey{}, &clientConnection{Conn: connection, resetsAllowed: rate.NewLimiter(resetsPerSecond, resetsAtOnce)})
+}
+
+// connectionOf gives the connection of the request of ctx; nil where there is none, as in
+// tests.
+func connectionOf(ctx context.Context) *clientConnection {
+	connection, _ := ctx.Value(clientConnectionKey{}).(*clientConnection)
+	return connection
+}
+
+// cut closes the connection at once.
+func (c *clientConnection) cut() {
+	connection := c.Conn
+	if secure, ok := connection.(*tls.Conn); ok {
+		connection = secure.NetConn() // no goodbye, for which the client could make the server wait
+	}
+	_ = connection.Close() // it is given up in any case
+}
 
 // connectionLimit bounds the number of connections, and with it the memory for
 // those that nobody uses. Room for one more is made by closing the one that has

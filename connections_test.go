@@ -99,7 +99,7 @@ func TestConnectionLimitKeepsThoseInUse(t *testing.T) {
 	}
 }
 
-// Of strangers with a request the one goes that takes nothing of its answer, and not one
+// Of connections without a valid token the one goes that takes nothing of its answer, not one
 // that reads slowly and came before.
 func TestConnectionLimitKeepsThoseThatRead(t *testing.T) {
 	limit := newConnectionLimit(2)

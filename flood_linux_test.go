@@ -29,8 +29,8 @@ import (
 	"roster/db/dbtest"
 )
 
-// mostMemory is what the program may have had in memory at its peak, in KiB.
-const mostMemory = 128 << 10
+// maxMemory is what the program may have had in memory at its peak, in KiB.
+const maxMemory = 128 << 10
 
 // What anybody can send, at its worst and all at once, takes the server neither
 // its memory nor its descriptors nor the time of those who behave.
@@ -101,7 +101,7 @@ func settle(t *testing.T, p *program, admin string, before usage) {
 		t.Errorf("%+v are in use, and were %+v before", after, before)
 	}
 	t.Logf("at its peak %d MiB; %+v before, %+v after", after.peak>>10, before, after)
-	if !raceDetector() && after.peak > mostMemory {
+	if !raceDetector() && after.peak > maxMemory {
 		t.Errorf("the server took %d KiB", after.peak)
 	}
 	p.signal(t, syscall.SIGTERM)

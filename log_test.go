@@ -18,7 +18,7 @@ func TestLogThatNobodyReads(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer reader.Close()
-	const lines = 20_000 // more than the pipe and mostLines hold
+	const lines = 20_000 // more than the pipe and maxQueuedLines hold
 	log, end := newLog(writer)
 	for i := range lines {
 		log.Info("line", "i", i, "filler", strings.Repeat("x", 100))

@@ -93,11 +93,11 @@ func refuseUnread(refuse refuseFunc) refuseFunc {
 // drainBody reads a body and reports whether that was all of it. A client that expects
 // to be asked for its body is not asked.
 func drainBody(r *http.Request) bool {
-	const most = 256 << 10 // which is what net/http itself would read
+	const maxDrained = 256 << 10 // which is what net/http itself would read
 	if r.Header.Get("Expect") != "" {
 		return false
 	}
-	_, err := io.CopyN(io.Discard, r.Body, most+1)
+	_, err := io.CopyN(io.Discard, r.Body, maxDrained+1)
 	return errors.Is(err, io.EOF)
 }
 

@@ -46,7 +46,8 @@ type admission struct {
 	callers map[callerName]*callerUsage
 }
 
-// share is how many documents of a caller run and wait, and its statements, at once.
+// share is how many documents of one caller may run, and wait, and how many of its
+// statements may run, at once.
 type share struct {
 	slots, queue, statements int
 }

@@ -236,7 +236,7 @@ func TestStreamsTakeNoRoomToWait(t *testing.T) {
 }
 
 // A request that waits gets the slot that becomes free.
-func TestWaitingGetsTheNextPlace(t *testing.T) {
+func TestWaitingGetsTheNextSlot(t *testing.T) {
 	admission := newAdmission(1, 1, 1)
 	first, err := admission.acquireOrRefuse(t.Context())
 	if err != nil {
@@ -288,7 +288,7 @@ func TestRefusedAfterAMoment(t *testing.T) {
 
 // A stream gives its slot back between pages, and waits for the next one as
 // long as it takes; a client that does not read has no slot.
-func TestStreamsHoldNoPlace(t *testing.T) {
+func TestStreamsHoldNoSlot(t *testing.T) {
 	server := startTestServer(t, nil, func(s *serverSettings) { s.MaxConcurrent = 1 })
 	stream := server.surfaces()[2]
 	request, err := http.NewRequest("GET", server.url+stream.path, nil)
@@ -323,8 +323,8 @@ func (answering) ExecuteStored(context.Context, graph.Request) graph.Response {
 func TestStreamsAreNotCutByOverload(t *testing.T) {
 	executor := admittedExecutor{answering{}, newAdmission(1, 1, 1)}
 	executor.admission.maxWait = 20 * time.Millisecond
-	newVisit := func() context.Context { return context.WithValue(t.Context(), requestStateKey{}, &requestState{}) }
-	stream := newVisit()
+	newRequest := func() context.Context { return context.WithValue(t.Context(), requestStateKey{}, &requestState{}) }
+	stream := newRequest()
 	if answer := executor.ExecuteStored(stream, graph.Request{}); len(answer.Errors) > 0 {
 		t.Fatalf("the first page: %v", answer.Errors)
 	}
@@ -334,7 +334,7 @@ func TestStreamsAreNotCutByOverload(t *testing.T) {
 	}
 	second := make(chan graph.Response, 1)
 	go func() { second <- executor.ExecuteStored(stream, graph.Request{}) }()
-	if answer := executor.ExecuteStored(newVisit(), graph.Request{}); len(answer.Errors) != 1 || answer.Errors[0].Extensions["code"] != string(models.CodeUnavailable) {
+	if answer := executor.ExecuteStored(newRequest(), graph.Request{}); len(answer.Errors) != 1 || answer.Errors[0].Extensions["code"] != string(models.CodeUnavailable) {
 		t.Errorf("a new request: %v", answer.Errors)
 	}
 	other.release()

@@ -1,14 +1,9 @@
 package main
 
 import (
-	"context"
-	"crypto/tls"
-	"net"
 	"net/http"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // How many requests one connection of HTTP/2 may begin and give up: so many a
@@ -30,31 +25,6 @@ const manyAnswered = 10
 // (RFC 9113, section 10.5). A connection with too many of them is ended, so that
 // whoever goes on must begin with a handshake.
 type resetLimit struct{ ended atomic.Int64 }
-
-// clientConnection is a connection of a client, with what became of the requests on it.
-type clientConnection struct {
-	net.Conn
-	// resetsAllowed is how many more requests may be given up.
-	resetsAllowed *rate.Limiter
-	// What became of the requests so far.
-	answered, givenUp atomic.Int64
-	// over tells that too many were given up, so that each connection is counted once.
-	over atomic.Bool
-}
-
-type clientConnectionKey struct{}
-
-// withConnection is a ConnContext of an http.Server.
-func withConnection(ctx context.Context, connection net.Conn) context.Context {
-	return context.WithValue(ctx, clientConnectionKey{}, &clientConnection{Conn: connection, resetsAllowed: rate.NewLimiter(resetsPerSecond, resetsAtOnce)})
-}
-
-// connectionOf gives the connection of the request of ctx; nil where there is none, as in
-// tests.
-func connectionOf(ctx context.Context) *clientConnection {
-	connection, _ := ctx.Value(clientConnectionKey{}).(*clientConnection)
-	return connection
-}
 
 // middleware does no work for a request that was given up already. On a connection that
 // is over but still open, the next answer tells net/http to close it, as the last request
@@ -103,13 +73,4 @@ func (l *resetLimit) note(w http.ResponseWriter, r *http.Request, weight int) {
 		return
 	}
 	c.cut()
-}
-
-// cut closes the connection at once.
-func (c *clientConnection) cut() {
-	connection := c.Conn
-	if secure, ok := connection.(*tls.Conn); ok {
-		connection = secure.NetConn() // no goodbye, for which the client could make the server wait
-	}
-	_ = connection.Close() // it is given up in any case
 }

@@ -152,8 +152,8 @@ func (s *server) routes() http.Handler {
 	return s.assignRequestID(s.record(s.recover(refusePlain)(rest.CORS(s.settings.CORSOrigins)(all))))
 }
 
-// authenticate makes the middleware that verifies the token, and then applies the limits
-// of its caller.
+// authenticate makes the middleware that verifies the token, applies the limits of its
+// caller and chooses the replica to read from.
 func (s *server) authenticate(refuse refuseFunc) func(http.Handler) http.Handler {
 	refuse = refuseUnread(refuse)
 	return func(next http.Handler) http.Handler {
@@ -242,8 +242,8 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	return stop(grace, server, serveLast, listener, busy)
 }
 
-// minStreams is the least number of requests that one connection of HTTP/2 may have at
-// once; a caller's share of the slots counts where it is larger. They are most of the
+// minStreams is the smallest limit on the requests of one HTTP/2 connection at once; a
+// caller's share of the slots is the limit where it is larger. They are most of the
 // memory for a client that begins and gives up requests as fast as it can.
 const minStreams = 16
 

@@ -288,7 +288,7 @@ func TestMistakesAreNamedBeforeAnythingListens(t *testing.T) {
 		{"no database", map[string]string{"DATABASE_URL": "sqlite:" + filepath.Join(folder, "none.db")}, nil, "roster migrate"},
 		{"schema not current", map[string]string{"DATABASE_URL": "sqlite:" + empty}, nil, "run roster migrate"},
 		{"not a database", map[string]string{"DATABASE_URL": "sqlite:" + broken}, nil, "cannot open the database " + broken},
-		{"a folder", map[string]string{"DATABASE_URL": "sqlite:" + folder}, nil, "it must be a file"},
+		{"a folder", map[string]string{"DATABASE_URL": "sqlite:" + folder}, nil, "it must be in a folder that exists"},
 		{"no server", map[string]string{"DATABASE_URL": "postgres://user:hunter2@127.0.0.1:1/db"}, nil, "cannot open the database"},
 		{"bad address", nil, []string{"--listen", "nowhere:0"}, "cannot listen on nowhere:0"},
 		{"bad address for the operator", nil, []string{"--admin-listen", "nowhere:0"}, "--admin-listen: cannot listen on nowhere:0"},

@@ -36,8 +36,8 @@ type databaseSettings struct {
 // secretSettings are what signs a token with a shared key.
 type secretSettings struct {
 	Secret   string `name:"jwt-secret" env:"ROSTER_JWT_SECRET" placeholder:"KEY" help:"Key of tokens signed with HS256, HS384 or HS512; 32 bytes or more."`
-	Issuer   string `name:"jwt-issuer" env:"ROSTER_JWT_ISSUER" placeholder:"NAME" help:"The iss that a token must have. Required, unless --jwt-issuers is given."`
-	Audience string `name:"jwt-audience" env:"ROSTER_JWT_AUDIENCE" placeholder:"NAME" help:"The aud that a token must have. Required, unless --jwt-issuers is given."`
+	Issuer   string `name:"jwt-issuer" env:"ROSTER_JWT_ISSUER" placeholder:"NAME" help:"The iss that a token must have. Required, or --jwt-issuers with serve."`
+	Audience string `name:"jwt-audience" env:"ROSTER_JWT_AUDIENCE" placeholder:"NAME" help:"The aud that a token must have. Required, or --jwt-issuers with serve."`
 
 	CustomerClaim    string `name:"jwt-customer-claim" env:"ROSTER_JWT_CUSTOMER_CLAIM" default:"customer_id" placeholder:"PATH" help:"Dotted path of the claim that names the caller's customers."`
 	AuthoritiesClaim string `name:"jwt-authorities-claim" env:"ROSTER_JWT_AUTHORITIES_CLAIM" default:"authorities" placeholder:"PATH" help:"Dotted path of the claim that lists the caller's authorities."`

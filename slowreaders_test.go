@@ -79,7 +79,7 @@ func (w *deadlineWriter) SetWriteDeadline(deadline time.Time) error {
 // So many answers are written at once to those who have shown no token. For one more the
 // oldest is given up that is not the first on its connection, and the connection closed
 // when that does not end in time. Who has shown a token is not counted.
-func TestAnswersToStrangersAreBounded(t *testing.T) {
+func TestAnonymousAnswersAreBounded(t *testing.T) {
 	anonymous := newWritingLimit(4)
 	anonymous.patience = time.Hour
 	limit := newConnectionLimit(3)
@@ -98,14 +98,14 @@ func TestAnswersToStrangersAreBounded(t *testing.T) {
 		<-begun
 		return slow
 	}
-	write := func(known bool) {
+	write := func(authenticated bool) {
 		t.Helper()
 		on, _ := connect()
 		client := &deadlineWriter{ResponseRecorder: httptest.NewRecorder()}
-		recorder := &statusRecorder{ResponseWriter: client, patience: readTime, state: &requestState{authenticated: known}, anonymousWrites: anonymous, connection: on, connections: limit}
+		recorder := &statusRecorder{ResponseWriter: client, patience: readTime, state: &requestState{authenticated: authenticated}, anonymousWrites: anonymous, connection: on, connections: limit}
 		_, _ = recorder.Write([]byte("answer"))
 		if recorder.cut.Load() || !client.deadline.IsZero() {
-			t.Errorf("an answer that is read is cut; its client has shown a token: %t", known)
+			t.Errorf("an answer that is read is cut; its client has shown a token: %t", authenticated)
 		}
 	}
 	lone, _ := connect()

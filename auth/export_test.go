@@ -26,11 +26,11 @@ const (
 	RefreshPause    = refreshPause
 	Patience        = patience
 	MaxListed       = maxListed
-	MaxRemembered   = maxCachedTokens
+	MaxCachedTokens = maxCachedTokens
 )
 
 // Forget forgets all tokens.
 func (v *Verifier) Forget() { v.cache.Purge() }
 
-// Remembered is how many tokens are remembered.
-func (v *Verifier) Remembered() int { return v.cache.Len() }
+// CachedTokens is how many tokens are remembered.
+func (v *Verifier) CachedTokens() int { return v.cache.Len() }

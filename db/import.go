@@ -37,7 +37,7 @@ type ImportOptions struct {
 	// Worth document does not name its customer, so it is required there. A
 	// Testinium document does; what is given here must agree with it.
 	Customer string
-	// CustomerName is the name of a customer that has to be created and that the
+	// CustomerName is the name of a customer that is created and that the
 	// document gives no name. Empty takes "Customer" and the number. The name of
 	// a customer that is there already is not touched.
 	CustomerName string

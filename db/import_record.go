@@ -210,7 +210,7 @@ func (r *record) asID(key string, raw json.RawMessage) models.ID {
 func (r *record) asTime(key string, raw json.RawMessage) time.Time {
 	t, err := models.ParseTime(r.asText(key, raw))
 	if err != nil {
-		r.fail(key, "is not a time in the form %s, with a zone, at most six digits of a second and a year of 1 to 9999", models.ExampleTime)
+		r.fail(key, "is not a time in the form %s, with a zone, at most six fractional digits and a year of 1 to 9999", models.ExampleTime)
 	}
 	return t.Truncate(time.Millisecond)
 }

@@ -382,7 +382,7 @@ func TestImportRejects(t *testing.T) {
 		{"BadID", db.SourceWorth, worthRecord(2, recordFields{"id": personalData}), "id is not a UUID in the form 94520740-d63c-4e02-85ca-c4e138801e73"},
 		{"NumberForText", db.SourceWorth, worthRecord(2, recordFields{"first_name": 5}), "first_name is not a text"},
 		{"TextForBool", db.SourceWorth, worthRecord(2, recordFields{"is_first_login": "true"}), "is_first_login is neither true nor false"},
-		{"BadTime", db.SourceWorth, worthRecord(2, recordFields{"created_at": personalData}), "created_at is not a time in the form 2024-02-12T14:16:49.053Z, with a zone, at most six digits of a second and a year of 1 to 9999"},
+		{"BadTime", db.SourceWorth, worthRecord(2, recordFields{"created_at": personalData}), "created_at is not a time in the form 2024-02-12T14:16:49.053Z, with a zone, at most six fractional digits and a year of 1 to 9999"},
 		{"BadStatus", db.SourceWorth, worthRecord(2, recordFields{"status": "active"}), `status is "active": ACTIVE, INVITED or INACTIVE is expected`},
 		{"SubroleIsText", db.SourceWorth, worthRecord(2, recordFields{"subrole": "cro"}), "subrole: it is not an object"},
 		{"SubroleWithoutCode", db.SourceWorth, worthRecord(2, recordFields{"subrole": subrole(500, recordFields{"code": ""})}), "subrole.code is empty"},

@@ -117,8 +117,8 @@ func (db *DB) run(ctx context.Context, scope models.Scope, statements ...*statem
 	return translate(err)
 }
 
-// WithStatementLimit bounds how many statements run at once. Each statement of ctx holds
-// one slot of the semaphore while it runs, and waits for it as long as ctx allows.
+// WithStatementLimit bounds how many round trips run at once. Each one of ctx, of one
+// statement or two, holds a slot of the semaphore, and waits for it as long as ctx allows.
 func WithStatementLimit(ctx context.Context, semaphore chan struct{}) context.Context {
 	return context.WithValue(ctx, statementLimitKey{}, semaphore)
 }

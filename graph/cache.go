@@ -27,7 +27,7 @@ type cached[V any] struct {
 	size  int
 }
 
-// maxCachedShare is for how many entries of the largest size a cache has room.
+// maxCachedShare has an entry take at most this part, a tenth, of a cache.
 const maxCachedShare = 10
 
 func newCache[V any](limit int) *cache[V] {

@@ -28,7 +28,7 @@ type Settings struct {
 	CacheBytes int
 }
 
-// Executor runs GraphQL documents. Two things use it: the endpoint /graphql, and
+// Executor runs GraphQL documents. Two callers use it: the endpoint /graphql, and
 // the REST endpoints with documents of their own. So every rule, limit and batch
 // is the same for both.
 type Executor struct {

@@ -82,7 +82,7 @@ func wholeNumber(v any, what string, least, most int64) (int64, error) {
 	return n, nil
 }
 
-// MarshalDateTime writes a time in UTC with exactly three digits of a second.
+// MarshalDateTime writes a time in UTC with exactly three fractional digits.
 func MarshalDateTime(t time.Time) graphql.Marshaler {
 	return graphql.MarshalString(t.UTC().Format(models.TimeLayout))
 }

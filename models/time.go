@@ -13,7 +13,7 @@ const TimeLayout = "2006-01-02T15:04:05.000Z"
 const ExampleTime = "2024-02-12T14:16:49.053Z"
 
 // ParseTime reads a time in the form of RFC 3339 and gives it in UTC. It must
-// have a zone, at most six digits of a second (a finer one could not be compared
+// have a zone, at most six fractional digits (a finer one could not be compared
 // exactly) and lie in the years 1 to 9999. Anything else is CodeBadUserInput.
 func ParseTime(s string) (time.Time, error) {
 	t, err := time.Parse(time.RFC3339, s)
@@ -25,7 +25,7 @@ func ParseTime(s string) (time.Time, error) {
 	}
 	t = t.UTC()
 	if t.Truncate(time.Microsecond) != t {
-		return time.Time{}, Errorf(CodeBadUserInput, "%s is too fine: at most six digits of a second are allowed", Quote(s))
+		return time.Time{}, Errorf(CodeBadUserInput, "%s is too fine: at most six fractional digits are allowed", Quote(s))
 	}
 	if t.Year() < 1 || t.Year() > 9999 {
 		return time.Time{}, Errorf(CodeBadUserInput, "%s is out of range: the years 0001 to 9999 are allowed", Quote(s))

@@ -40,7 +40,7 @@ func TestParseTime(t *testing.T) {
 		{"Epoch", "1707747409053", time.Time{}, expected(`"1707747409053"`)},
 		{"LongYear", "12024-02-12T14:16:49Z", time.Time{}, expected(`"12024-02-12T14:16:49Z"`)},
 		{"SpaceAfter", "2024-02-12T14:16:49Z ", time.Time{}, expected(`"2024-02-12T14:16:49Z "`)},
-		{"TooFine", "2024-02-12T14:16:49.0530071Z", time.Time{}, `"2024-02-12T14:16:49.0530071Z" is too fine: at most six digits of a second are allowed`},
+		{"TooFine", "2024-02-12T14:16:49.0530071Z", time.Time{}, `"2024-02-12T14:16:49.0530071Z" is too fine: at most six fractional digits are allowed`},
 		{"YearZero", "0000-12-31T23:59:59Z", time.Time{}, `"0000-12-31T23:59:59Z" is out of range: the years 0001 to 9999 are allowed`},
 		{"BeforeTheFirstInUTC", "0001-01-01T00:00:00+00:01", time.Time{}, `"0001-01-01T00:00:00+00:01" is out of range: the years 0001 to 9999 are allowed`},
 		{"AfterTheLastInUTC", "9999-12-31T23:59:59-00:01", time.Time{}, `"9999-12-31T23:59:59-00:01" is out of range: the years 0001 to 9999 are allowed`},

@@ -18,7 +18,7 @@ const (
 	StatusActive UserStatus = "ACTIVE"
 	// StatusInvited is a user who has been asked to join and has not yet done so.
 	StatusInvited UserStatus = "INVITED"
-	// StatusInactive is a user who has been shut out.
+	// StatusInactive is a user who has been deactivated and cannot sign in.
 	StatusInactive UserStatus = "INACTIVE"
 )
 

@@ -103,7 +103,7 @@ func (w *compressWriter) Write(p []byte) (int, error) {
 	return w.encoder.Write(p)
 }
 
-// enter takes a place in compressedStreams, if there is one.
+// enter counts the answer among compressedStreams, if there is room.
 func (w *compressWriter) enter() bool {
 	select {
 	case compressedStreams <- struct{}{}:

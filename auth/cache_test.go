@@ -71,7 +71,7 @@ func TestRememberedTokenAltered(t *testing.T) {
 func TestMoreTokensThanRemembered(t *testing.T) {
 	v := newVerifier(t, secretIssuer())
 	var tokens []string
-	for i := range auth.MaxRemembered + 10 {
+	for i := range auth.MaxCachedTokens + 10 {
 		tokens = append(tokens, hs256(nil, goodClaims(issuerName).with(fields{"sub": "caller", "n": i})))
 	}
 	for range 2 {
@@ -79,7 +79,7 @@ func TestMoreTokensThanRemembered(t *testing.T) {
 			wantCode(t, v, token, "")
 		}
 	}
-	if n := v.Remembered(); n != auth.MaxRemembered {
+	if n := v.CachedTokens(); n != auth.MaxCachedTokens {
 		t.Errorf("%d are remembered", n)
 	}
 }
