@@ -4,7 +4,6 @@ import (
 	"net"
 	"strings"
 	"testing"
-	"time"
 )
 
 // Profiles and metrics are on the operator's listener and on no other, and tell
@@ -42,13 +41,11 @@ func TestAdminListener(t *testing.T) {
 		"roster_requests_running 0", "roster_requests_shed_total 0", "roster_documents_running 0", "roster_documents_waiting 0",
 	} {
 		// A client may have its answer a little before it is counted.
-		for deadline := time.Now().Add(10 * time.Second); ; sleep(t.Context(), time.Millisecond) {
-			if _, _, metrics = ask(t, "GET", "http://"+admin+"/metrics", "", ""); strings.Contains(metrics, want+"\n") {
-				break
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("%q is missing in the metrics", want)
-			}
+		if !soon(func() bool {
+			_, _, metrics = ask(t, "GET", "http://"+admin+"/metrics", "", "")
+			return strings.Contains(metrics, want+"\n")
+		}) {
+			t.Fatalf("%q is missing in the metrics", want)
 		}
 	}
 	if strings.Contains(metrics, string(server.customers[generated].ID)) {

@@ -93,11 +93,8 @@ func TestEverybodyAtOnce(t *testing.T) {
 // never took too much memory, and that it ends well.
 func settle(t *testing.T, p *program, admin string, before usage) {
 	t.Helper()
-	after := used(t, p, admin)
-	for deadline := time.Now().Add(20 * time.Second); !after.within(before) && time.Now().Before(deadline); after = used(t, p, admin) {
-		sleep(t.Context(), 20*time.Millisecond)
-	}
-	if !after.within(before) {
+	var after usage
+	if !soon(func() bool { after = used(t, p, admin); return after.within(before) }) {
 		t.Errorf("%+v are in use, and were %+v before", after, before)
 	}
 	t.Logf("at its peak %d MiB; %+v before, %+v after", after.peak>>10, before, after)

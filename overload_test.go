@@ -169,10 +169,14 @@ func TestManyStatementsOfOneCallerKeepNobodyOut(t *testing.T) {
 		status, _, _ := ask(t, "POST", server.url+"/graphql", server.token(t, "greedy"), document(lists.String()))
 		answered <- status
 	}()
-	for waiting := 0; waiting < server.admission.share.statements && len(answered) == 0; sleep(t.Context(), time.Millisecond) {
+	if !soon(func() bool {
+		var waiting int
 		if err := conn.NewRaw("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(t.Context(), &waiting); err != nil {
 			t.Fatal(err)
 		}
+		return waiting >= server.admission.share.statements || len(answered) > 0
+	}) {
+		t.Fatal("the statements do not wait for the table")
 	}
 	if status, _, text := ask(t, "POST", server.url+"/graphql", server.token(t, "other"), document("users { totalCount }")); status != http.StatusOK || !strings.Contains(text, `"totalCount":`) {
 		t.Errorf("another caller is answered %d %.200s", status, text)
@@ -212,17 +216,12 @@ func TestStreamsTakeNoRoomToWait(t *testing.T) {
 		defer admission.mu.Unlock()
 		return admission.callers[callerName{}].documents
 	}
-	for documents() <= streams {
-		sleep(t.Context(), time.Millisecond/10)
+	if !soon(func() bool { return documents() > streams }) {
+		t.Fatal("the streams did not come")
 	}
 	go enter(admission.acquireOrRefuse)
-	for admission.waiting.Load() == 0 {
-		select {
-		case err := <-errs:
-			t.Fatal(err)
-		default:
-			sleep(t.Context(), time.Millisecond/10)
-		}
+	if !soon(func() bool { return admission.waiting.Load() > 0 }) {
+		t.Fatal("a request may not wait behind streams")
 	}
 	first.release()
 	for range streams + 1 {
@@ -247,8 +246,8 @@ func TestWaitingGetsTheNextSlot(t *testing.T) {
 		_, err := admission.acquireOrRefuse(t.Context())
 		entered <- err
 	}()
-	for admission.waiting.Load() == 0 && len(entered) == 0 {
-		sleep(t.Context(), time.Millisecond/10)
+	if !soon(func() bool { return admission.waiting.Load() > 0 || len(entered) > 0 }) {
+		t.Fatal("it does not wait")
 	}
 	first.release()
 	if err := <-entered; err != nil {

@@ -46,6 +46,20 @@ func (b *lockedBuffer) String() string {
 	return b.text.String()
 }
 
+// soon reports whether something comes to hold, for which it looks again and again.
+func soon(holds func() bool) bool {
+	deadline := time.Now().Add(30 * time.Second)
+	for range time.Tick(5 * time.Millisecond) {
+		if holds() {
+			return true
+		}
+		if time.Now().After(deadline) {
+			break
+		}
+	}
+	return false
+}
+
 // command runs the program to its end, as the shell would.
 func command(t testing.TB, env map[string]string, args ...string) (stdout, stderr string, err error) {
 	t.Helper()

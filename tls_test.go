@@ -91,12 +91,8 @@ func TestTLS(t *testing.T) {
 		t.Errorf("certificate %d", n)
 	}
 	writeCertificate(t, files, 2)
-	deadline := time.Now().Add(10 * time.Second)
-	for serial() != 2 {
-		if time.Now().After(deadline) {
-			t.Fatal("the new certificate is not shown")
-		}
-		sleep(t.Context(), 50*time.Millisecond)
+	if !soon(func() bool { return serial() == 2 }) {
+		t.Fatal("the new certificate is not shown")
 	}
 	if connection, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}); err == nil {
 		connection.Close()
