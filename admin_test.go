@@ -4,6 +4,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Profiles and metrics are on the operator's listener and on no other, and tell
@@ -41,7 +42,7 @@ func TestAdminListener(t *testing.T) {
 		"roster_requests_running 0", "roster_requests_shed_total 0", "roster_documents_running 0", "roster_documents_waiting 0",
 	} {
 		// A client may have its answer a little before it is counted.
-		if !soon(func() bool {
+		if !within(10*time.Second, func() bool {
 			_, _, metrics = ask(t, "GET", "http://"+admin+"/metrics", "", "")
 			return strings.Contains(metrics, want+"\n")
 		}) {

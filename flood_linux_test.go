@@ -94,7 +94,7 @@ func TestEverybodyAtOnce(t *testing.T) {
 func settle(t *testing.T, p *program, admin string, before usage) {
 	t.Helper()
 	var after usage
-	if !soon(func() bool { after = used(t, p, admin); return after.within(before) }) {
+	if !within(20*time.Second, func() bool { after = used(t, p, admin); return after.within(before) }) {
 		t.Errorf("%+v are in use, and were %+v before", after, before)
 	}
 	t.Logf("at its peak %d MiB; %+v before, %+v after", after.peak>>10, before, after)

@@ -169,7 +169,7 @@ func TestManyStatementsOfOneCallerKeepNobodyOut(t *testing.T) {
 		status, _, _ := ask(t, "POST", server.url+"/graphql", server.token(t, "greedy"), document(lists.String()))
 		answered <- status
 	}()
-	if !soon(func() bool {
+	if !within(30*time.Second, func() bool {
 		var waiting int
 		if err := conn.NewRaw("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(t.Context(), &waiting); err != nil {
 			t.Fatal(err)
@@ -216,11 +216,11 @@ func TestStreamsTakeNoRoomToWait(t *testing.T) {
 		defer admission.mu.Unlock()
 		return admission.callers[callerName{}].documents
 	}
-	if !soon(func() bool { return documents() > streams }) {
+	if !within(30*time.Second, func() bool { return documents() > streams }) {
 		t.Fatal("the streams did not come")
 	}
 	go enter(admission.acquireOrRefuse)
-	if !soon(func() bool { return admission.waiting.Load() > 0 }) {
+	if !within(30*time.Second, func() bool { return admission.waiting.Load() > 0 }) {
 		t.Fatal("a request may not wait behind streams")
 	}
 	first.release()
@@ -246,7 +246,7 @@ func TestWaitingGetsTheNextSlot(t *testing.T) {
 		_, err := admission.acquireOrRefuse(t.Context())
 		entered <- err
 	}()
-	if !soon(func() bool { return admission.waiting.Load() > 0 || len(entered) > 0 }) {
+	if !within(30*time.Second, func() bool { return admission.waiting.Load() > 0 || len(entered) > 0 }) {
 		t.Fatal("it does not wait")
 	}
 	first.release()

@@ -211,15 +211,9 @@ func (w *replicaWatch) read() (figures replicaFigures) {
 
 func (w *replicaWatch) wait(what string, ok func(replicaFigures) bool) {
 	w.t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for range time.Tick(20 * time.Millisecond) {
-		figures := w.read()
-		if ok(figures) {
-			return
-		}
-		if time.Now().After(deadline) {
-			w.t.Fatalf("the replica is not %s: %+v\n%s", what, figures, w.trial.server.log.String())
-		}
+	var figures replicaFigures
+	if !within(30*time.Second, func() bool { figures = w.read(); return ok(figures) }) {
+		w.t.Fatalf("the replica is not %s: %+v\n%s", what, figures, w.trial.server.log.String())
 	}
 }
 

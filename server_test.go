@@ -46,9 +46,10 @@ func (b *lockedBuffer) String() string {
 	return b.text.String()
 }
 
-// soon reports whether something comes to hold, for which it looks again and again.
-func soon(holds func() bool) bool {
-	deadline := time.Now().Add(30 * time.Second)
+// within reports whether something comes to hold in time, for which it looks again and
+// again.
+func within(patience time.Duration, holds func() bool) bool {
+	deadline := time.Now().Add(patience)
 	for range time.Tick(5 * time.Millisecond) {
 		if holds() {
 			return true

@@ -175,7 +175,7 @@ func TestStoppingLosesNoRequest(t *testing.T) {
 		program, facts := startProgram(t, "--users", "50", "--max-concurrent", "40")
 		var calls clients
 		calls.start(20, demoRequests(facts))
-		if !soon(func() bool { return calls.answered.Load() >= 60 || calls.lost.Load() > 0 }) || calls.lost.Load() > 0 {
+		if !within(30*time.Second, func() bool { return calls.answered.Load() >= 60 || calls.lost.Load() > 0 }) || calls.lost.Load() > 0 {
 			t.Fatalf("before the signal: %d were answered, %v", calls.answered.Load(), calls.firstLoss.Load())
 		}
 		began := time.Now()
@@ -360,7 +360,7 @@ func TestStoppingFinishesStreams(t *testing.T) {
 	pages <- true // the first of two pages is read, and the other one waits
 	ended := make(chan error, 1)
 	go func() { ended <- server.stop() }()
-	if !soon(server.draining.Load) {
+	if !within(30*time.Second, server.draining.Load) {
 		t.Fatal("the server does not stop")
 	}
 	response, err := http.DefaultTransport.RoundTrip(httptest.NewRequest("GET", server.url+"/readyz", nil))

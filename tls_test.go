@@ -91,7 +91,7 @@ func TestTLS(t *testing.T) {
 		t.Errorf("certificate %d", n)
 	}
 	writeCertificate(t, files, 2)
-	if !soon(func() bool { return serial() == 2 }) {
+	if !within(10*time.Second, func() bool { return serial() == 2 }) {
 		t.Fatal("the new certificate is not shown")
 	}
 	if connection, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}); err == nil {
