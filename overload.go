@@ -55,7 +55,7 @@ type share struct {
 // callerUsage is what a caller has at the moment.
 type callerUsage struct {
 	slots, statements chan struct{}
-	waiting           atomic.Int64
+	waiting, refused  atomic.Int64
 	// documents is how many run, wait or are held; with the last of them this is forgotten.
 	documents int
 }
@@ -68,20 +68,20 @@ const maxWait = time.Second
 // holdTime is how long a request is held that finds no room before it is refused.
 // Callers who are refused tend to ask again at once, and reading and refusing ten
 // thousand requests a second leaves little time to answer any: with four times
-// what the server can do, from 256 connections, it kept 71 to 80 % of its best
+// what the server can do, from 256 connections, it kept 71 to 77 % of its best
 // throughput this way, and 44 to 55 % without. It is short enough for a caller that then
 // tries another server.
 const holdTime = 30 * time.Millisecond
 
 // minAdmitted is how many documents may run or wait at least. So many are answered
 // before anybody has waited for long.
-const minAdmitted = 32
+const minAdmitted = 64
 
 // newAdmission lets this many documents run at once, of which one caller may have perCaller
-// and, in all of them together, this many statements. Four times as many may wait, or more
-// where few run: the last of them waits about as long as a busy server takes anyway.
+// and, in all of them together, this many statements. Eight times as many may wait, or more
+// where few run: the last of them is answered about when it would be refused otherwise.
 func newAdmission(slots, perCaller, statements int) *admission {
-	queue := max(4*perCaller, minAdmitted-perCaller)
+	queue := max(8*perCaller, minAdmitted-perCaller)
 	return &admission{
 		slots: make(chan struct{}, slots), queue: int64(queue + queue/2), maxWait: maxWait,
 		share:   share{perCaller, queue, statements},
@@ -111,8 +111,9 @@ func admissionFor(database *db.DB, settings *serverSettings) *admission {
 func (a *admission) full() bool { return a.waiting.Load() >= a.queue }
 
 // hasRoom reports whether one more may wait. A request that finds no room is held
-// for a moment, once, and looks again.
-func hasRoom(ctx context.Context, full func() bool) bool {
+// for a moment, once, and looks again, unless others were refused meanwhile: then it came
+// with more than a burst, and a new request, which has not waited yet, can have the room.
+func hasRoom(ctx context.Context, full func() bool, refused *atomic.Int64) bool {
 	if !full() {
 		return true
 	}
@@ -122,8 +123,9 @@ func hasRoom(ctx context.Context, full func() bool) bool {
 		}
 		state.held = true
 	}
+	before := refused.Load()
 	sleep(ctx, holdTime)
-	return !full()
+	return refused.Load() == before && !full()
 }
 
 func (a *admission) refusal(ctx context.Context) error {
@@ -169,6 +171,13 @@ func (s slot) full() bool {
 	return s.usage.waiting.Load() >= int64(s.admission.share.queue) || s.admission.full()
 }
 
+// refusal gives the slot up.
+func (s slot) refusal(ctx context.Context) error {
+	s.usage.refused.Add(1)
+	s.unregister()
+	return s.admission.refusal(ctx)
+}
+
 // context has the statements of the document counted with those of its caller.
 func (s slot) context(ctx context.Context) context.Context {
 	return db.WithStatementLimit(ctx, s.usage.statements)
@@ -188,9 +197,8 @@ func (a *admission) acquireOrRefuse(ctx context.Context) (slot, error) {
 	if s.tryAcquire() {
 		return s, nil
 	}
-	if !hasRoom(ctx, s.full) {
-		s.unregister()
-		return slot{}, a.refusal(ctx)
+	if !hasRoom(ctx, s.full, &s.usage.refused) {
+		return slot{}, s.refusal(ctx)
 	}
 	a.waiting.Add(1)
 	defer a.waiting.Add(-1)
@@ -199,8 +207,7 @@ func (a *admission) acquireOrRefuse(ctx context.Context) (slot, error) {
 	waiting, cancel := context.WithTimeout(ctx, a.maxWait)
 	defer cancel()
 	if s.wait(waiting) != nil {
-		s.unregister()
-		return slot{}, a.refusal(ctx)
+		return slot{}, s.refusal(ctx)
 	}
 	return s, nil
 }
@@ -276,7 +283,7 @@ func (a *admission) shed(refuse refuseFunc) func(http.Handler) http.Handler {
 	refuse = refuseUnread(refuse)
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if !hasRoom(r.Context(), a.full) {
+			if !hasRoom(r.Context(), a.full, &a.refused) {
 				refuse(w, r, a.refusal(r.Context()))
 				return
 			}

@@ -256,22 +256,27 @@ func TestWaitingGetsTheNextSlot(t *testing.T) {
 }
 
 // A request that finds no room is held for a moment, and refused only when there
-// is none after it either.
+// is none after it either, or when others were refused meanwhile.
 func TestRefusedAfterAMoment(t *testing.T) {
 	for _, test := range []struct {
 		name           string
 		leaves, answer time.Duration // when those who wait are gone, and when the answer is there
+		refused        int64         // how many others are refused when those are gone
 		status         int
 	}{
-		{"Room", 0, 0, http.StatusOK},
-		{"RoomSoon", holdTime / 2, holdTime, http.StatusOK},
-		{"RoomTooLate", 2 * holdTime, holdTime, http.StatusServiceUnavailable},
+		{"Room", 0, 0, 1, http.StatusOK},
+		{"RoomSoon", holdTime / 2, holdTime, 0, http.StatusOK},
+		{"RoomTooLate", 2 * holdTime, holdTime, 0, http.StatusServiceUnavailable},
+		{"OthersRefused", holdTime / 2, holdTime, 1, http.StatusServiceUnavailable},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				admission := newAdmission(1, 1, 1)
 				admission.waiting.Add(admission.queue)
-				left := time.AfterFunc(test.leaves, func() { admission.waiting.Add(-admission.queue) })
+				left := time.AfterFunc(test.leaves, func() {
+					admission.refused.Add(test.refused)
+					admission.waiting.Add(-admission.queue)
+				})
 				defer left.Stop()
 				synctest.Wait()
 				handler := admission.shed(refusePlain)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
