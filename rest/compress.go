@@ -33,7 +33,7 @@ func Compress(next http.Handler) http.Handler {
 // compressedStreams bounds the answers of unknown length that are compressed. The encoder
 // of each, of half a megabyte, waits for a client that reads slowly; what comes beyond is
 // sent as it is.
-var compressedStreams = make(chan struct{}, 32)
+var compressedStreams = make(chan struct{}, 16)
 
 // minCompressed is the least size worth compressing, about what fits into one packet.
 const minCompressed = 1_400

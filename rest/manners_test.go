@@ -318,7 +318,7 @@ func TestFewStreamsAreCompressedAtOnce(t *testing.T) {
 		ask("/cut")
 	}
 	var group sync.WaitGroup
-	for range 32 {
+	for range 16 {
 		group.Go(func() {
 			if got := ask("/slow").Header().Get("Content-Encoding"); got != "gzip" {
 				t.Errorf("one of the first: %q", got)

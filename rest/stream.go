@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -113,7 +114,7 @@ func (a *testinium) page(ctx context.Context, q testiniumRequest, first int, aft
 	page := &testiniumPage{
 		users:  make([]testiniumUser, len(users)),
 		more:   customer.Get("users.pageInfo.hasNextPage").Bool(),
-		cursor: customer.Get("users.pageInfo.endCursor").String(),
+		cursor: strings.Clone(customer.Get("users.pageInfo.endCursor").String()), // not a part of the answer, which would stay
 	}
 	name, number := customer.Get("name").Raw, customer.Get("number").Raw
 	for i, answer := range users {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -299,6 +300,59 @@ func TestSlowReader(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// waitingWriter is for a client that does not read.
+type waitingWriter struct {
+	*httptest.ResponseRecorder
+	writing, read chan struct{}
+}
+
+func (w waitingWriter) Write(p []byte) (int, error) {
+	select {
+	case w.writing <- struct{}{}:
+		<-w.read
+	case <-w.read:
+	}
+	return w.ResponseRecorder.Write(p)
+}
+
+// While a client does not read, the server keeps what it is to read next and not the
+// answer that it was made from.
+func TestSlowReaderKeepsNoAnswer(t *testing.T) {
+	const size = 16 << 20
+	config := configFor(nil)
+	config.Executor, config.Credentials = &scripted{answers: []string{
+		`{"unknown":"` + strings.Repeat("x", size) + `","nodes":[{"name":"first"}],"pageInfo":{"hasNextPage":true,"endCursor":"x"}}`,
+		`{"nodes":[{"name":"second"}],"pageInfo":{"hasNextPage":false,"endCursor":null}}`,
+	}}, nil
+	api := handler(config)
+	allocated := func() int64 {
+		var stats runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&stats)
+		return int64(stats.HeapAlloc)
+	}
+	before := allocated()
+	w := waitingWriter{httptest.NewRecorder(), make(chan struct{}), make(chan struct{})}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		api.ServeHTTP(w, (&server{&httptest.Server{}}).request(t, http.MethodGet, testiniumUsers(1)))
+	}()
+	select {
+	case <-w.writing:
+	case <-done:
+		t.Fatal(w.Code, w.Body)
+	}
+	if grown := allocated() - before; grown > size/2 {
+		t.Errorf("%d bytes are kept while the client does not read", grown)
+	}
+	close(w.read)
+	<-done
+	if body := w.Body.String(); !strings.Contains(body, `"second"`) {
+		t.Error(body)
 	}
 }
 
