@@ -94,7 +94,7 @@ func Handler(page Page) http.Handler {
 			return
 		}
 		w.Header().Set("Cache-Control", caching)
-		write(w, ".html", bytes.NewReader(html.Bytes()))
+		write(w, ".html", html.Bytes())
 	})
 }
 
@@ -109,46 +109,42 @@ func setSecurityHeaders(h http.Header) {
 func serveFile(w http.ResponseWriter, r *http.Request, name string) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-cache")
-	// Names that are no valid path, such as "../x", are an error here too.
-	file, err := dist.Open("dist/" + name + ".gz")
-	if err != nil {
+	file, ok := files[name]
+	if !ok {
 		http.NotFound(w, r)
 		return
 	}
-	body := file.(io.ReadSeeker) // as embed has it
-
+	body := file.unpacked
 	h.Set("Vary", "Accept-Encoding")
 	if acceptsGzip(r.Header.Values("Accept-Encoding")) {
 		h.Set("Content-Encoding", "gzip")
-	} else {
-		body = bytes.NewReader(unpacked[name]())
+		body = file.packed
 	}
 	if strings.HasPrefix(name, "assets/") {
 		// The name holds a hash of the content.
 		h.Set("Cache-Control", "public, max-age=31536000, immutable")
 	}
-	write(w, path.Ext(name), body)
+	write(w, path.Ext(name), body())
 }
 
-// write sends a body without another copy of it in memory: a client may be slow.
-func write(w http.ResponseWriter, ext string, body io.ReadSeeker) {
-	// What is in memory can be sought in. An error means that the client is gone: there
-	// is no one to tell.
-	size, _ := body.Seek(0, io.SeekEnd)
-	_, _ = body.Seek(0, io.SeekStart)
+// write sends a body, which it does not copy: clients may be many, and slow.
+func write(w http.ResponseWriter, ext string, body []byte) {
 	w.Header().Set("Content-Type", contentTypes[ext])
-	w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
-	_, _ = io.Copy(w, body)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	_, _ = w.Write(body) // the client is gone: there is nobody to tell
 }
 
-// unpacked gives each file uncompressed, as few clients want it. It is unpacked once: they
-// may be many at a time, and slow.
-var unpacked = func() map[string]func() []byte {
-	files := map[string]func() []byte{}
+// file gives the bytes of an embedded file, as it is stored and unpacked. It reads
+// them when they are asked for, once for all who ask.
+type file struct{ packed, unpacked func() []byte }
+
+// files are those that are served, by name.
+var files = func() map[string]file {
+	files := map[string]file{}
 	err := fs.WalkDir(dist, "dist", func(path string, _ fs.DirEntry, err error) error {
-		name, packed := strings.CutSuffix(strings.TrimPrefix(path, "dist/"), ".gz")
-		if packed {
-			files[name] = sync.OnceValue(func() []byte { return gunzip(path) })
+		if name, ok := strings.CutSuffix(strings.TrimPrefix(path, "dist/"), ".gz"); ok {
+			packed := sync.OnceValue(func() []byte { return read(path) })
+			files[name] = file{packed, sync.OnceValue(func() []byte { return gunzip(packed()) })}
 		}
 		return err
 	})
@@ -158,13 +154,18 @@ var unpacked = func() map[string]func() []byte {
 	return files
 }()
 
-// gunzip unpacks an embedded file, which cannot fail.
-func gunzip(path string) []byte {
-	compressed, err := dist.ReadFile(path)
+// read gives an embedded file, which cannot fail.
+func read(path string) []byte {
+	data, err := dist.ReadFile(path)
 	if err != nil {
 		panic(err)
 	}
-	r, err := gzip.NewReader(bytes.NewReader(compressed))
+	return data
+}
+
+// gunzip unpacks an embedded file, which cannot fail.
+func gunzip(packed []byte) []byte {
+	r, err := gzip.NewReader(bytes.NewReader(packed))
 	if err != nil {
 		panic(err)
 	}
