@@ -87,7 +87,7 @@ func (c *serveCommand) Run(ctx context.Context, p *stdio) (err error) {
 // sooner under a flood.
 const (
 	gcPercent   = 400
-	memoryLimit = 100 << 20
+	memoryLimit = 80 << 20
 )
 
 func (c *serveCommand) tuneMemory() {
