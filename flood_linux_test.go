@@ -285,6 +285,62 @@ func startServeProgram(t *testing.T, env map[string]string) (p *program, address
 	return p, address, admin
 }
 
+// Lists that nobody reads take little memory, however many they are and however they are
+// compressed. The database is PostgreSQL's, as the file of SQLite, which is mapped, counts
+// as memory though the system can take it back.
+func TestStreamsThatNobodyReads(t *testing.T) {
+	if testing.Short() { // CI runs it without -short, before the race detector
+		t.Skip("450 lists take minutes with the race detector")
+	}
+	secret := strings.Repeat("k", 32)
+	env := map[string]string{"DATABASE_URL": dbtest.URL(t, db.Postgres), "ROSTER_JWT_SECRET": secret, "ROSTER_JWT_ISSUER": "i", "ROSTER_JWT_AUDIENCE": "a"}
+	customers, err := dbtest.OpenURL(t, env["DATABASE_URL"]).FillDemo(t.Context(), 5_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := auth.Sign([]byte(secret), "i", "a", auth.Principal{Subject: "admin", Authorities: []string{auth.RoleAdmin}, ExpiresAt: time.Now().Add(time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, address, admin := startServeProgram(t, env)
+	facts := demoFacts{GraphQL: "http://" + address + "/graphql", Customers: []demoCustomer{generated: {Number: customers[generated].Number}}, Tokens: demoTokens{Admin: token}}
+	var group sync.WaitGroup
+	for range 16 { // connections to the database, which stay
+		group.Go(func() { (&dashboard{request: usersRequest(facts)}).call(t, 20) })
+	}
+	group.Wait()
+	before := used(t, server, admin)
+	var begun int
+	var connections []net.Conn
+	for i := range 450 {
+		connection, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		connections = append(connections, connection)
+		if err := connection.(*net.TCPConn).SetReadBuffer(2 << 10); err != nil {
+			t.Fatal(err)
+		}
+		coding := []string{"zstd", "gzip", "identity"}[i%3]
+		if _, err := fmt.Fprintf(connection, "GET /account/api/v1/customers/%d/users/ HTTP/1.1\r\nHost: x\r\ncurrent-company-id: 1\r\nAccept-Encoding: %s\r\nAuthorization: Bearer %s\r\n\r\n",
+			customers[generated].Number, coding, token); err != nil {
+			t.Fatal(err)
+		}
+		// What is too much is cut, before or after its first byte.
+		if status, err := bufio.NewReaderSize(connection, 16).ReadString(' '); err == nil && status == "HTTP/1.1 " {
+			begun++
+		}
+	}
+	if begun < 30 {
+		t.Errorf("only %d lists have begun", begun)
+	}
+	t.Logf("%d of %d lists have begun", begun, len(connections))
+	for _, connection := range connections {
+		connection.Close()
+	}
+	settle(t, server, admin, before)
+}
+
 // usage is what a process uses.
 type usage struct{ descriptors, goroutines, peak int }
 
