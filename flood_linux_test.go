@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -285,16 +286,14 @@ func startServeProgram(t *testing.T, env map[string]string) (p *program, address
 	return p, address, admin
 }
 
-// Lists that nobody reads take little memory, however many they are and however they are
-// compressed. The database is PostgreSQL's, as the file of SQLite, which is mapped, counts
-// as memory though the system can take it back.
-func TestStreamsThatNobodyReads(t *testing.T) {
-	if testing.Short() { // CI runs it without -short, before the race detector
-		t.Skip("450 lists take minutes with the race detector")
-	}
+// startFilledProgram starts "roster serve" on a database of its own with this many
+// generated users, and gives the operator's address and what callers need.
+func startFilledProgram(t *testing.T, engine db.Engine, users int, settings map[string]string) (p *program, admin string, facts demoFacts) {
+	t.Helper()
 	secret := strings.Repeat("k", 32)
-	env := map[string]string{"DATABASE_URL": dbtest.URL(t, db.Postgres), "ROSTER_JWT_SECRET": secret, "ROSTER_JWT_ISSUER": "i", "ROSTER_JWT_AUDIENCE": "a"}
-	customers, err := dbtest.OpenURL(t, env["DATABASE_URL"]).FillDemo(t.Context(), 5_000)
+	env := map[string]string{"DATABASE_URL": dbtest.URL(t, engine), "ROSTER_JWT_SECRET": secret, "ROSTER_JWT_ISSUER": "i", "ROSTER_JWT_AUDIENCE": "a"}
+	maps.Copy(env, settings)
+	customers, err := dbtest.OpenURL(t, env["DATABASE_URL"]).FillDemo(t.Context(), users)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,43 +301,15 @@ func TestStreamsThatNobodyReads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, address, admin := startServeProgram(t, env)
-	facts := demoFacts{GraphQL: "http://" + address + "/graphql", Customers: []demoCustomer{generated: {Number: customers[generated].Number}}, Tokens: demoTokens{Admin: token}}
-	var group sync.WaitGroup
-	for range 16 { // connections to the database, which stay
-		group.Go(func() { (&dashboard{request: usersRequest(facts)}).call(t, 20) })
+	p, address, admin := startServeProgram(t, env)
+	facts.URL = "http://" + address
+	if env["ROSTER_TLS_CERT"] != "" {
+		facts.URL = "https://" + address
 	}
-	group.Wait()
-	before := used(t, server, admin)
-	var begun int
-	var connections []net.Conn
-	for i := range 450 {
-		connection, err := net.Dial("tcp", address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		connections = append(connections, connection)
-		if err := connection.(*net.TCPConn).SetReadBuffer(2 << 10); err != nil {
-			t.Fatal(err)
-		}
-		coding := []string{"zstd", "gzip", "identity"}[i%3]
-		if _, err := fmt.Fprintf(connection, "GET /account/api/v1/customers/%d/users/ HTTP/1.1\r\nHost: x\r\ncurrent-company-id: 1\r\nAccept-Encoding: %s\r\nAuthorization: Bearer %s\r\n\r\n",
-			customers[generated].Number, coding, token); err != nil {
-			t.Fatal(err)
-		}
-		// What is too much is cut, before or after its first byte.
-		if status, err := bufio.NewReaderSize(connection, 16).ReadString(' '); err == nil && status == "HTTP/1.1 " {
-			begun++
-		}
-	}
-	if begun < 30 {
-		t.Errorf("only %d lists have begun", begun)
-	}
-	t.Logf("%d of %d lists have begun", begun, len(connections))
-	for _, connection := range connections {
-		connection.Close()
-	}
-	settle(t, server, admin, before)
+	facts.GraphQL = facts.URL + "/graphql"
+	facts.Customers = []demoCustomer{generated: {Number: customers[generated].Number}}
+	facts.Tokens.Admin = token
+	return p, admin, facts
 }
 
 // usage is what a process uses.
@@ -385,29 +356,60 @@ func raceDetector() bool {
 	return slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
+// Lists that nobody reads take little memory, however many they are and however they are
+// compressed. The database is PostgreSQL's, as the file of SQLite, which is mapped, counts
+// as memory though the system can take it back.
+func TestStreamsThatNobodyReads(t *testing.T) {
+	if testing.Short() { // CI runs it without -short, before the race detector
+		t.Skip("450 lists take minutes with the race detector")
+	}
+	server, admin, facts := startFilledProgram(t, db.Postgres, 5_000, nil)
+	var group sync.WaitGroup
+	for range 16 { // connections to the database, which stay
+		group.Go(func() { (&dashboard{request: usersRequest(facts)}).call(t, 20) })
+	}
+	group.Wait()
+	before := used(t, server, admin)
+	var begun int
+	var connections []net.Conn
+	for i := range 450 {
+		connection, err := net.Dial("tcp", strings.TrimPrefix(facts.URL, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		connections = append(connections, connection)
+		if err := connection.(*net.TCPConn).SetReadBuffer(2 << 10); err != nil {
+			t.Fatal(err)
+		}
+		coding := []string{"zstd", "gzip", "identity"}[i%3]
+		if _, err := fmt.Fprintf(connection, "GET /account/api/v1/customers/%d/users/ HTTP/1.1\r\nHost: x\r\ncurrent-company-id: 1\r\nAccept-Encoding: %s\r\nAuthorization: Bearer %s\r\n\r\n",
+			facts.Customers[generated].Number, coding, facts.Tokens.Admin); err != nil {
+			t.Fatal(err)
+		}
+		// What is too much is cut, before or after its first byte.
+		if status, err := bufio.NewReaderSize(connection, 16).ReadString(' '); err == nil && status == "HTTP/1.1 " {
+			begun++
+		}
+	}
+	if begun < 30 {
+		t.Errorf("only %d lists have begun", begun)
+	}
+	t.Logf("%d of %d lists have begun", begun, len(connections))
+	for _, connection := range connections {
+		connection.Close()
+	}
+	settle(t, server, admin, before)
+}
+
 // Over HTTP/2 one connection can begin and give up requests faster than any of
 // them can be worked on. That takes processor time, no more memory than other
 // requests, and ends the connection.
 func TestRapidReset(t *testing.T) {
 	files := tlsFiles(t)
 	writeCertificate(t, files, 1)
-	secret := strings.Repeat("k", 32)
-	env := map[string]string{
-		"DATABASE_URL": dbtest.URL(t, db.SQLite), "ROSTER_JWT_SECRET": secret, "ROSTER_JWT_ISSUER": "i", "ROSTER_JWT_AUDIENCE": "a",
-		"ROSTER_TLS_CERT": string(files.Certificate), "ROSTER_TLS_KEY": string(files.Key),
-	}
-	database := dbtest.OpenURL(t, env["DATABASE_URL"])
-	customers, err := database.FillDemo(t.Context(), 200)
-	if err != nil {
-		t.Fatal(err)
-	}
-	token, err := auth.Sign([]byte(secret), "i", "a", auth.Principal{Subject: "admin", Authorities: []string{auth.RoleAdmin}, ExpiresAt: time.Now().Add(time.Hour)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, address, admin := startServeProgram(t, env)
+	server, admin, facts := startFilledProgram(t, db.SQLite, 200, map[string]string{"ROSTER_TLS_CERT": string(files.Certificate), "ROSTER_TLS_KEY": string(files.Key)})
 	polite := &dashboard{
-		request:   usersRequest(demoFacts{GraphQL: "https://" + address + "/graphql", Customers: []demoCustomer{generated: {Number: customers[generated].Number}}, Tokens: demoTokens{Admin: token}}),
+		request:   usersRequest(facts),
 		transport: http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
 	}
 	polite.call(t, 100)
@@ -416,7 +418,7 @@ func TestRapidReset(t *testing.T) {
 
 	// The abusers are a program of their own, as in life: in this one, those who
 	// behave would wait for them and not for the server.
-	abusers := exec.Command(os.Args[0], address)
+	abusers := exec.Command(os.Args[0], strings.TrimPrefix(facts.URL, "https://"))
 	abusers.Env = append(os.Environ(), "ROSTER_TEST_PROGRAM=resets")
 	stop, err := abusers.StdinPipe()
 	if err != nil {

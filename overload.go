@@ -171,7 +171,7 @@ func (s slot) full() bool {
 	return s.usage.waiting.Load() >= int64(s.admission.share.queue) || s.admission.full()
 }
 
-// refusal gives the slot up.
+// refusal unregisters a document that gets no slot.
 func (s slot) refusal(ctx context.Context) error {
 	s.usage.refused.Add(1)
 	s.unregister()

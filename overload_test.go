@@ -290,6 +290,40 @@ func TestRefusedAfterAMoment(t *testing.T) {
 	}
 }
 
+// The same holds where one caller has as many waiting as it may.
+func TestRefusedAfterAMomentForOneCaller(t *testing.T) {
+	for _, othersRefused := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			admission := newAdmission(2, 1, 1)
+			first, err := admission.acquireOrRefuse(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			queue := int64(admission.share.queue)
+			first.usage.waiting.Add(queue)
+			left := time.AfterFunc(holdTime/2, func() {
+				if othersRefused {
+					_ = admission.register(t.Context()).refusal(t.Context())
+				}
+				first.usage.waiting.Add(-queue)
+				first.release()
+			})
+			defer left.Stop()
+			began := time.Now()
+			second, err := admission.acquireOrRefuse(t.Context())
+			if took := time.Since(began); (err != nil) != othersRefused || took != holdTime {
+				t.Errorf("others refused: %v; got %v after %s", othersRefused, err, took)
+			}
+			if err == nil {
+				second.release()
+			}
+			if n := len(admission.callers); n > 0 {
+				t.Errorf("%d callers are remembered", n)
+			}
+		})
+	}
+}
+
 // A stream gives its slot back between pages, and waits for the next one as
 // long as it takes; a client that does not read has no slot.
 func TestStreamsHoldNoSlot(t *testing.T) {
