@@ -216,7 +216,9 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	serve := func(listener net.Listener) error { return server.Serve(gatheringListener{listener}) }
 	if s.certificate != nil {
 		server.TLSConfig = s.certificate.config()
-		serve = func(listener net.Listener) error { return server.ServeTLS(listener, "", "") }
+		serve = func(listener net.Listener) error {
+			return server.ServeTLS(unansweredListener{listener, max(minUnanswered, s.settings.MaxBody)}, "", "")
+		}
 	}
 	idle, cancel := context.WithCancel(ctx)
 	defer cancel()

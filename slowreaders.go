@@ -19,8 +19,11 @@ func boundUnsent(connection net.Conn) {
 	if secure, ok := connection.(*tls.Conn); ok {
 		connection = secure.NetConn()
 	}
-	if gathering, ok := connection.(*gatheringConnection); ok {
-		connection = gathering.Conn
+	switch wrapped := connection.(type) {
+	case *gatheringConnection:
+		connection = wrapped.Conn
+	case *unansweredConnection:
+		connection = wrapped.Conn
 	}
 	if sized, ok := connection.(interface{ SetWriteBuffer(bytes int) error }); ok {
 		_ = sized.SetWriteBuffer(maxUnsent) // it fails when the connection is gone, as reading will tell
