@@ -22,8 +22,7 @@ func postgresConfig(databaseURL string, options Options) (*pgx.ConnConfig, error
 	_, place, _ := strings.Cut(databaseURL, "://")
 	place, parameters, _ := strings.Cut(place, "?")
 	authority, path, _ := strings.Cut(place, "/")
-	if strings.Count(authority, "@") > 1 || strings.ContainsAny(path, "@#") || strings.Contains(authority, "#") ||
-		!strings.Contains(authority, "@") && strings.Contains(parameters, "@") {
+	if strings.Count(authority, "@") > 1 || strings.Contains(authority, "#") || strings.ContainsAny(path+parameters, "@#") {
 		return nil, errors.New("the database URL is wrong: write @ as %40, / as %2F, ? as %3F and # as %23 in names and passwords")
 	}
 	config, err := pgx.ParseConfig(databaseURL)
@@ -38,7 +37,15 @@ func postgresConfig(databaseURL string, options Options) (*pgx.ConnConfig, error
 			config.ConnectTimeout = time.Second
 		}
 	}
+	// A database or a role can have other defaults, in which text and times would be read
+	// and written wrongly.
+	config.RuntimeParams["client_encoding"] = "UTF8"
+	config.RuntimeParams["datestyle"] = "ISO"
 	config.RuntimeParams["timezone"] = "UTC"
+	config.AfterConnect = requireUTF8
+	// A filter of many conditions takes 30 ms to answer, and seconds to compile first, during
+	// which PostgreSQL heeds no time limit.
+	config.RuntimeParams["jit"] = "off"
 	// bun writes text as SQL literals and escapes quotes only. With this setting
 	// off, which a database can have by default, a backslash would end a literal.
 	config.RuntimeParams["standard_conforming_strings"] = "on"
@@ -61,6 +68,14 @@ func postgresConfig(databaseURL string, options Options) (*pgx.ConnConfig, error
 		config.RuntimeParams["statement_timeout"] = strconv.FormatInt(options.StatementTimeout.Milliseconds(), 10)
 	}
 	return config, nil
+}
+
+// requireUTF8 refuses a database that cannot hold every character that a name can have.
+func requireUTF8(_ context.Context, conn *pgconn.PgConn) error {
+	if encoding := conn.ParameterStatus("server_encoding"); encoding != "UTF8" {
+		return fmt.Errorf("the encoding of the database is %s; it must be UTF8", encoding)
+	}
+	return nil
 }
 
 // countHosts counts the servers that a URL names.

@@ -304,7 +304,7 @@ func (c *Cluster) startOnce(ctx context.Context) error {
 		"-c", "listen_addresses=", "-c", "port=5432", "-c", "max_connections=60", "-c", "shared_buffers=16MB",
 		// The data must outlive the server, which some tests kill, and not the machine.
 		"-c", "fsync=off", "-c", "full_page_writes=off",
-		"-c", "autovacuum=off", "-c", "jit=off", "-c", "max_parallel_workers_per_gather=0",
+		"-c", "autovacuum=off", "-c", "max_parallel_workers_per_gather=0",
 	}
 	for _, setting := range c.settings {
 		args = append(args, "-c", setting)
