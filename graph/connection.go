@@ -154,7 +154,7 @@ func prefetchedPage(customer *models.Customer, query models.UserQuery) *models.U
 
 // newUserConnection gives a part of a list that is still to be read.
 func newUserConnection(query models.UserQuery) *UserConnection {
-	return &UserConnection{connection[models.User]{window: query.Window, cursor: query.Cursor}}
+	return &UserConnection{connection[models.User]{window: query.Window, cursor: query.Cursors()}}
 }
 
 // userQuery makes the query for a list of users from its arguments, which it checks, and
@@ -281,7 +281,7 @@ func (r *Resolver) customers(ctx context.Context, args models.PageArgs, search *
 	if err := query.Validate(); err != nil {
 		return nil, err
 	}
-	c := &CustomerConnection{connection[models.Customer]{window: window, cursor: query.Cursor}}
+	c := &CustomerConnection{connection[models.Customer]{window: window, cursor: query.Cursors()}}
 	return c, c.load(selectedBy(ctx, selectionOf(ctx), "CustomerConnection"),
 		func() ([]*models.Customer, bool, error) { return r.store.Customers(ctx, scope(ctx), query) },
 		func() (int, error) { return r.store.CountCustomers(ctx, scope(ctx), query.Search) })

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -133,6 +134,35 @@ func TestValuesCost(t *testing.T) {
 		}
 		if code != test.code || test.cost != 0 && response.Cost != test.cost {
 			t.Errorf("%s: costs %d, want %d; code %q, want %q", name, response.Cost, test.cost, code, test.code)
+		}
+	}
+}
+
+// A cursor costs one, however long the filter or the search of its list is, so it takes no
+// more memory and time for a long one.
+func TestCursorsOfLongListsAreCheap(t *testing.T) {
+	database := dbtest.Open(t, db.SQLite)
+	dbtest.Fill(t, database, fixture())
+	executor := newExecutor(database)
+	// In JSON, as it is summed up, each < takes six bytes and each empty filter 500.
+	filter := map[string]any{"and": []any{
+		map[string]any{"and": slices.Repeat([]any{map[string]any{}}, 40)},
+		map[string]any{"not": map[string]any{"firstName": map[string]any{"eq": strings.Repeat("<", 30_000)}}},
+	}}
+	cursors := numbered("c%d: cursor ", 200)
+	for query, value := range map[string]any{
+		"query ($v: UserFilter) { customerByNumber(number: 1) { users(filter: $v) { edges { " + cursors + "} } } }": filter,
+		"query ($v: String) { customers(search: $v) { edges { " + cursors + "} } }":                                 strings.Repeat(" ", 50_000),
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		response := executor.Execute(as(t, "admin"), graph.Request{Query: query, Variables: map[string]any{"v": value}})
+		runtime.ReadMemStats(&after)
+		if len(response.Errors) > 0 || !strings.Contains(string(response.Data), `"c199":`) {
+			t.Errorf("%.300s, %v", response.Data, response.Errors)
+		}
+		if taken := after.TotalAlloc - before.TotalAlloc; taken > 8<<20 {
+			t.Errorf("%d MiB were taken", taken>>20)
 		}
 	}
 }

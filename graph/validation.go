@@ -62,7 +62,7 @@ func checkValues(set ast.SelectionSet, variables map[string]any, seen map[string
 		case *ast.Field:
 			for _, argument := range selection.Arguments {
 				if _, err := argument.Value.Value(variables); err != nil {
-					return models.Errorf(models.CodeBadUserInput, "%s: a number is out of range: an Int has 32 bits, and a Long 64", argument.Name)
+					return models.Errorf(models.CodeBadUserInput, "%s: a number is out of range: it takes more than 64 bits", argument.Name)
 				}
 			}
 			directives, children = selection.Directives, selection.SelectionSet

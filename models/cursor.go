@@ -4,8 +4,10 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"hash"
 	"reflect"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -31,8 +33,13 @@ type UserQuery struct {
 
 // Cursor gives the place of u in this list. u must have been read in the
 // query's order, so that its sort keys are filled.
-func (q UserQuery) Cursor(u *User) string {
-	return encodeCursor(q.list(), append(u.sortKeys(q.Order.Field), u.ID))
+func (q UserQuery) Cursor(u *User) string { return q.Cursors()(u) }
+
+// Cursors gives what Cursor does for many users: the list, whose filter can be
+// long, is summed up once for them all. It may be called concurrently.
+func (q UserQuery) Cursors() func(*User) string {
+	sum := sync.OnceValue(func() hash.Cloner { return sumList(q.list()) })
+	return func(u *User) string { return encodeCursor(sum(), append(u.sortKeys(q.Order.Field), u.ID)) }
 }
 
 // Validate checks the size of the filter and that the cursors are of this list.
@@ -83,8 +90,13 @@ func (q CustomerQuery) Validate() error {
 }
 
 // Cursor gives the place of c in this list.
-func (q CustomerQuery) Cursor(c *Customer) string {
-	return encodeCursor(q.list(), []any{c.NameKey, c.ID})
+func (q CustomerQuery) Cursor(c *Customer) string { return q.Cursors()(c) }
+
+// Cursors gives what Cursor does for many customers: the list, whose search can be
+// long, is summed up once for them all. It may be called concurrently.
+func (q CustomerQuery) Cursors() func(*Customer) string {
+	sum := sync.OnceValue(func() hash.Cloner { return sumList(q.list()) })
+	return func(c *Customer) string { return encodeCursor(sum(), []any{c.NameKey, c.ID}) }
 }
 
 // Seek gives the sort key and the id at the window's cursors; nil where the
@@ -109,7 +121,7 @@ func (w Window) seek(list any, shape []any) (after, before []any, err error) {
 	return after, before, nil
 }
 
-func encodeCursor(list any, keys []any) string {
+func encodeCursor(list hash.Cloner, keys []any) string {
 	place := mustJSON(keys)
 	sum := checksum(list, place)
 	return base64.RawURLEncoding.EncodeToString(append(sum, place...))
@@ -125,7 +137,7 @@ func decodeCursor(argument, cursor string, list any, shape []any) ([]any, error)
 		return nil, refused
 	}
 	sum, place := raw[:checksumSize], raw[checksumSize:]
-	if string(sum) != string(checksum(list, place)) {
+	if string(sum) != string(checksum(sumList(list), place)) {
 		return nil, refused
 	}
 	var values []json.RawMessage
@@ -163,9 +175,21 @@ func decodeAs[T any](raw json.RawMessage) (T, error) {
 	return value, err
 }
 
-func checksum(list any, place []byte) []byte {
-	sum := sha256.Sum256(append(mustJSON(list), place...))
-	return sum[:checksumSize]
+// sumList begins the checksum of the places in a list.
+func sumList(list any) hash.Cloner {
+	sum := sha256.New().(hash.Cloner)
+	_, _ = sum.Write(mustJSON(list)) // a hash takes everything
+	return sum
+}
+
+// checksum ends a copy of what sumList has begun.
+func checksum(list hash.Cloner, place []byte) []byte {
+	sum, err := list.Clone()
+	if err != nil {
+		panic(err) // that of the standard library can be copied
+	}
+	_, _ = sum.Write(place) // as above
+	return sum.Sum(nil)[:checksumSize]
 }
 
 // mustJSON encodes values that are made of text, numbers and times only, which cannot fail.
