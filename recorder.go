@@ -137,7 +137,11 @@ func (r *statusRecorder) Write(data []byte) (written int, err error) {
 	if !r.begun {
 		r.WriteHeader(http.StatusOK)
 	}
-	for part := range slices.Chunk(data, partSize) {
+	size := partSize
+	if r.patience == 0 { // no part has a time of its own, and Compress looks for a whole body
+		size = max(1, len(data))
+	}
+	for part := range slices.Chunk(data, size) {
 		err := r.inTime(func() error {
 			n, err := r.ResponseWriter.Write(part)
 			written += n

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -54,6 +55,37 @@ func TestClientsThatDoNotReadAreGivenUp(t *testing.T) {
 				t.Error("it ended without an error")
 			}
 		})
+	}
+}
+
+// writes counts the pieces that are written.
+type writes struct {
+	http.ResponseWriter
+	sizes []int
+}
+
+func (w *writes) Write(p []byte) (int, error) {
+	w.sizes = append(w.sizes, len(p))
+	return w.ResponseWriter.Write(p)
+}
+
+// An answer is cut into parts for the client's time only: inside of the compression it stays
+// whole, as that compresses a whole body before it waits for the client.
+func TestPartsOfAnswers(t *testing.T) {
+	for _, test := range []struct {
+		patience time.Duration
+		size     int
+		want     []int
+	}{
+		{time.Minute, 2*partSize + 1, []int{partSize, partSize, 1}},
+		{0, 2*partSize + 1, []int{2*partSize + 1}},
+		{0, 0, nil},
+	} {
+		counted := &writes{ResponseWriter: httptest.NewRecorder()}
+		recorder := &statusRecorder{ResponseWriter: counted, patience: test.patience}
+		if n, err := recorder.Write(make([]byte, test.size)); n != test.size || err != nil || !slices.Equal(counted.sizes, test.want) {
+			t.Errorf("%d bytes with patience %s were written as %v (%d, %v)", test.size, test.patience, counted.sizes, n, err)
+		}
 	}
 }
 
