@@ -128,7 +128,12 @@ func hasRoom(ctx context.Context, full func() bool, refused *atomic.Int64) bool 
 	return refused.Load() == before && !full()
 }
 
+// refusal is the error of a request that gets no slot. When it is over, as its client has
+// left, that is no sign of load, and not counted as one.
 func (a *admission) refusal(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return tookTooLong(ctx)
+	}
 	a.refused.Add(1)
 	if state := stateOf(ctx); state != nil {
 		state.refused = true
@@ -173,8 +178,10 @@ func (s slot) full() bool {
 
 // refusal unregisters a document that gets no slot.
 func (s slot) refusal(ctx context.Context) error {
-	s.usage.refused.Add(1)
 	s.unregister()
+	if ctx.Err() == nil {
+		s.usage.refused.Add(1)
+	}
 	return s.admission.refusal(ctx)
 }
 
@@ -191,7 +198,7 @@ func (s slot) release() {
 }
 
 // acquireOrRefuse gives a slot, for which it waits a moment. The error is a
-// *models.Error of CodeUnavailable.
+// *models.Error of CodeUnavailable, or of CodeTimeout when ctx is over.
 func (a *admission) acquireOrRefuse(ctx context.Context) (slot, error) {
 	s := a.register(ctx)
 	if s.tryAcquire() {
@@ -357,4 +364,21 @@ func (x admittedExecutor) ExecuteStored(ctx context.Context, request graph.Reque
 		state.admitted = true
 	}
 	return x.Executor.ExecuteStored(slot.context(ctx), request)
+}
+
+// admittedCredentials reads the secrets of the legacy endpoint, each page's in a slot.
+type admittedCredentials struct {
+	rest.Credentials
+	admission *admission
+}
+
+// LegacyCredentialsByUser waits for a slot and reads. It refuses nothing: the page that the
+// secrets are for has been admitted.
+func (c admittedCredentials) LegacyCredentialsByUser(ctx context.Context, scope models.Scope, userIDs []models.ID) (map[models.ID]*models.LegacyCredentials, error) {
+	slot, err := c.admission.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer slot.release()
+	return c.Credentials.LegacyCredentialsByUser(slot.context(ctx), scope, userIDs)
 }

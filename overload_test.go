@@ -7,7 +7,10 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -287,6 +290,72 @@ func TestRefusedAfterAMoment(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A client that leaves while it is held or waits is no sign of load: no other request is
+// refused for it.
+func TestWhoLeavesIsNotRefused(t *testing.T) {
+	for _, waiting := range []bool{false, true} {
+		admission := newAdmission(1, 1, 1)
+		first, err := admission.acquireOrRefuse(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !waiting {
+			admission.waiting.Add(admission.queue)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err = admission.acquireOrRefuse(ctx)
+		if code := models.AsError(err).Code; code != models.CodeTimeout || admission.refused.Load()+first.usage.refused.Load() > 0 {
+			t.Errorf("waiting: %v; %v, %d and %d refused", waiting, err, admission.refused.Load(), first.usage.refused.Load())
+		}
+		first.release()
+		if n := len(admission.callers); n > 0 {
+			t.Errorf("%d callers are remembered", n)
+		}
+	}
+}
+
+// secretsReader is read for the secrets of a page.
+type secretsReader func(ctx context.Context) error
+
+func (r secretsReader) LegacyCredentialsByUser(ctx context.Context, _ models.Scope, _ []models.ID) (map[models.ID]*models.LegacyCredentials, error) {
+	return nil, r(ctx)
+}
+
+// The secrets of legacy pages are read by as many at once as documents may run.
+func TestSecretsAreReadInASlot(t *testing.T) {
+	admission := newAdmission(2, 1, 1)
+	var reading, most atomic.Int64
+	credentials := admittedCredentials{secretsReader(func(context.Context) error {
+		most.Store(max(most.Load(), reading.Add(1)))
+		runtime.Gosched()
+		reading.Add(-1)
+		return nil
+	}), admission}
+	var group sync.WaitGroup
+	for range 40 {
+		group.Go(func() {
+			if _, err := credentials.LegacyCredentialsByUser(t.Context(), models.Scope{}, nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	if most.Load() > 1 {
+		t.Errorf("%d were read at once for one caller", most.Load())
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	taken, err := admission.acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.release()
+	if _, err := credentials.LegacyCredentialsByUser(ctx, models.Scope{}, nil); models.AsError(err).Code != models.CodeTimeout {
+		t.Errorf("without a slot: %v", err)
 	}
 }
 

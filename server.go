@@ -130,7 +130,7 @@ func (s *server) routes() http.Handler {
 		DeprecatedSince: s.settings.LegacyDeprecatedSince.Time,
 	}
 	if s.settings.LegacyCredentials {
-		legacy.Credentials = s.db
+		legacy.Credentials = admittedCredentials{s.db, s.admission}
 	}
 
 	admitted := s.admission.admit(s.settings.MaxBody, graphQL.Refuse)(graphQL)

@@ -83,7 +83,9 @@ func describe(ctx context.Context, log *slog.Logger, shown *gqlerror.Error, err 
 		shown.Extensions["requestId"] = RequestID(ctx)
 		// Refused on purpose, as there is too much to do: the metrics count it.
 		refused := err.Code == models.CodeUnavailable && err.Err == nil
-		if !refused && worthLogging(ctx) {
+		// Nobody waits for the answer any more. A time that is over ends a context otherwise.
+		left := err.Code == models.CodeTimeout && errors.Is(ctx.Err(), context.Canceled)
+		if !refused && !left && worthLogging(ctx) {
 			log.ErrorContext(ctx, "request failed", "requestId", RequestID(ctx), "code", err.Code, "path", shown.Path.String(), "cause", cause(err))
 		}
 	}

@@ -87,6 +87,27 @@ func TestWhenNothingCanBeRead(t *testing.T) {
 	}
 }
 
+// The log has a failure when the time for an answer is over, and none when its client has
+// left.
+func TestWhoLeavesIsNoFailure(t *testing.T) {
+	for name, test := range map[string]struct {
+		over   func(context.Context) (context.Context, context.CancelFunc)
+		logged bool
+	}{
+		"left":     {func(ctx context.Context) (context.Context, context.CancelFunc) { return context.WithCancel(ctx) }, false},
+		"too late": {func(ctx context.Context) (context.Context, context.CancelFunc) { return context.WithTimeout(ctx, 0) }, true},
+	} {
+		var log strings.Builder
+		executor := graph.NewExecutor(downStore{}, slog.New(slog.NewTextHandler(&log, nil)), settings())
+		ctx, cancel := test.over(as(t, "member"))
+		cancel()
+		response := executor.Execute(ctx, graph.Request{Query: "{ customerByNumber(number: 1) { name } }"})
+		if len(response.Errors) != 1 || response.Errors[0].Extensions["code"] != "TIMEOUT" || (log.Len() > 0) != test.logged {
+			t.Errorf("%s: %v; the log has %q", name, response.Errors, log.String())
+		}
+	}
+}
+
 // What could be read stands when something else could not.
 func TestWhenSomethingCanBeRead(t *testing.T) {
 	executor := graph.NewExecutor(downStore{err: errors.New("down")}, slog.New(slog.DiscardHandler), settings())
