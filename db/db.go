@@ -51,6 +51,8 @@ type Options struct {
 
 const defaultMaxConnections = 16
 
+var errReadOnly = errors.New("the database was opened read-only")
+
 // DB is an open database. It is safe for concurrent use, except AddQueryHook.
 type DB struct {
 	engine Engine

@@ -69,7 +69,7 @@ func (db *DB) FillDemo(ctx context.Context, users int) ([]models.Customer, error
 		return nil, fmt.Errorf("%d users are asked for: a number from 0 on is expected", users)
 	}
 	if db.write == nil {
-		return nil, errors.New("the database was opened read-only")
+		return nil, errReadOnly
 	}
 	customers := demoCustomers()
 	if err := db.insertDemoCustomers(ctx, customers); err != nil {

@@ -28,9 +28,6 @@ const (
 	SourceTestinium Source = "testinium"
 )
 
-// Sources lists every source.
-func Sources() []Source { return []Source{SourceWorth, SourceTestinium} }
-
 // ImportOptions say how a document is imported.
 type ImportOptions struct {
 	// Customer is the customer whose users are imported: a UUID or a number. A
@@ -281,8 +278,11 @@ func (db *DB) importer(source Source, options ImportOptions) (*importer, error) 
 	if err := checkShort(options.CustomerName); err != nil {
 		return nil, fmt.Errorf("the customer's name %w", err)
 	}
+	if options.CustomerName != "" && strings.TrimSpace(options.CustomerName) == "" {
+		return nil, errors.New("the customer's name is empty")
+	}
 	if db.write == nil && !options.DryRun {
-		return nil, errors.New("the database was opened read-only")
+		return nil, errReadOnly
 	}
 	return &importer{
 		db: db, format: format, options: options, customer: customer,

@@ -334,16 +334,20 @@ func TestImportDryRun(t *testing.T) {
 }
 
 func TestImportDryRunOfAReadOnlyDatabase(t *testing.T) {
-	url := dbtest.URL(t, db.SQLite)
-	d, err := db.Open(t.Context(), url, db.Options{ReadOnly: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = d.Close() })
-	mustImport(t, d, db.SourceTestinium, documentOf(testiniumRecord(1, nil)), db.ImportOptions{DryRun: true})
-	if _, _, err := importAll(t, d, db.SourceTestinium, documentOf(testiniumRecord(1, nil)), db.ImportOptions{}); err == nil {
-		t.Error("an import into a read-only database succeeded")
-	}
+	eachEngine(t, func(t *testing.T, engine db.Engine) {
+		d, err := db.Open(t.Context(), dbtest.URL(t, engine), db.Options{ReadOnly: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = d.Close() })
+		mustImport(t, d, db.SourceTestinium, documentOf(testiniumRecord(1, nil)), db.ImportOptions{DryRun: true})
+		if _, _, err := importAll(t, d, db.SourceTestinium, documentOf(testiniumRecord(1, nil)), db.ImportOptions{}); err == nil {
+			t.Error("an import into a read-only database succeeded")
+		}
+		if _, err := d.Migrate(t.Context()); err == nil {
+			t.Error("a read-only database was migrated")
+		}
+	})
 }
 
 // personalData stands wherever a row may not be quoted.
@@ -515,6 +519,7 @@ func TestImportRefusesOptions(t *testing.T) {
 		{"Source", "x", db.ImportOptions{}, `"x" is not a source that can be imported from: worth and testinium are`},
 		{"NoCustomer", db.SourceWorth, db.ImportOptions{}, "--customer is needed: a document of worth does not say whose users it holds"},
 		{"BadCustomer", db.SourceWorth, db.ImportOptions{Customer: "0"}, `the customer is "0": a UUID or a positive number is expected`},
+		{"BlankName", db.SourceWorth, db.ImportOptions{Customer: "1", CustomerName: " "}, "the customer's name is empty"},
 		{"BadName", db.SourceWorth, db.ImportOptions{Customer: "1", CustomerName: "\x00"}, "the customer's name cannot be kept: the text holds the character U+0000 at byte 0, which is not allowed"},
 	}
 	for _, test := range tests {

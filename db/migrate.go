@@ -105,10 +105,10 @@ func (db *DB) Migrate(ctx context.Context) (names []string, err error) {
 // statements that begin and end the transaction meet those of bun's migrator,
 // and the statements to begin with. Closing it rolls back what was not committed.
 func (db *DB) migrationConnection() (conn *bun.DB, begin []string, err error) {
+	if db.write == nil {
+		return nil, nil, errReadOnly
+	}
 	if db.engine == SQLite {
-		if db.write == nil {
-			return nil, nil, errors.New("the database was opened read-only")
-		}
 		// The writing pool has one connection already; a second one would wait for it.
 		pool, err := sql.Open("sqlite", sqliteDSN(sqlitePath(db.url), false, busyTimeout, "journal_mode(WAL)"))
 		if err != nil {

@@ -26,7 +26,11 @@ func openPostgres(databaseURL string, options Options) (*DB, error) {
 	bunDB := bun.NewDB(runner.pool, pgdialect.New())
 	options.MaxConnections = 1
 	schema := bun.NewDB(newPostgresRunner(config, options).pool, pgdialect.New())
-	return &DB{engine: Postgres, read: bunDB, write: bunDB, schema: schema, runner: runner, connections: runner.maxConnections}, nil
+	db := &DB{engine: Postgres, read: bunDB, schema: schema, runner: runner, connections: runner.maxConnections}
+	if !options.ReadOnly {
+		db.write = bunDB
+	}
+	return db, nil
 }
 
 // newPostgresRunner makes a runner with a pool of its own.

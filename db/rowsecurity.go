@@ -47,6 +47,9 @@ func (db *DB) EnableRowLevelSecurity(ctx context.Context) error {
 	if db.engine != Postgres {
 		return errors.New("only PostgreSQL has row level security")
 	}
+	if db.write == nil {
+		return errReadOnly
+	}
 	err := db.write.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
 		for _, statement := range lockMigration() {
 			if _, err := tx.ExecContext(ctx, statement); err != nil {
