@@ -144,7 +144,10 @@ func (c *demoCommand) Run(ctx context.Context, p *stdio) (err error) {
 	}
 	facts.locate("http://" + listener.Addr().String())
 	if err := c.print(p.stdout, facts); err != nil {
-		return err
+		if server.admin != nil {
+			err = errors.Join(err, server.admin.Close())
+		}
+		return errors.Join(err, listener.Close())
 	}
 	return server.serve(ctx, listener)
 }

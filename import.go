@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
+	"time"
 
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
@@ -68,13 +70,18 @@ func (c *importCommand) Run(ctx context.Context, p *stdio) (err error) {
 		defer func() { noteRejectsErr(file.Close()) }()
 		rejects = file
 	}
+	reader, stop := readUntil(ctx, document)
+	defer stop()
 	bar := progress(p.stderr, size)
-	summary, err := database.Import(ctx, db.Source(c.From), bufio.NewReader(document), db.ImportOptions{
+	summary, err := database.Import(ctx, db.Source(c.From), reader, db.ImportOptions{
 		Customer:     c.Customer,
 		CustomerName: c.CustomerName,
 		DryRun:       c.DryRun,
 		Progress:     func(_, bytes int64) { _ = bar.Set64(bytes) }, // a bar that cannot be drawn is no reason to stop
 		Reject: func(rejection db.Rejection) {
+			if c.Rejects == "" {
+				_ = bar.Clear() // which is drawn anew after the batch
+			}
 			_, err := fmt.Fprintln(rejects, rejection)
 			noteRejectsErr(err)
 		},
@@ -109,7 +116,25 @@ func (c *importCommand) open(stdin io.Reader) (io.ReadCloser, int64, error) {
 	if err != nil {
 		return nil, 0, errors.Join(err, file.Close())
 	}
+	if !info.Mode().IsRegular() {
+		return file, -1, nil
+	}
 	return file, info.Size(), nil
+}
+
+// readUntil reads ahead from r until ctx is done or stop is called. What r waits for, such
+// as input of a terminal, may never come.
+func readUntil(ctx context.Context, r io.Reader) (reader io.Reader, stop func()) {
+	ahead, writer := io.Pipe()
+	go func() {
+		_, err := io.Copy(writer, r)
+		_ = writer.CloseWithError(err)
+	}()
+	forget := context.AfterFunc(ctx, func() { _ = writer.CloseWithError(context.Cause(ctx)) })
+	return bufio.NewReader(ahead), func() {
+		forget()
+		_ = ahead.Close()
+	}
 }
 
 // checkNotDocument refuses to write the rejected rows over the document before it is read.
@@ -131,29 +156,49 @@ func (c *importCommand) checkNotDocument(document io.Reader) error {
 
 // checkNotDatabase refuses to write the rejected rows over a database.
 func (c *importCommand) checkNotDatabase() error {
-	const magic = "SQLite format 3\x00"
-	if file, err := os.Stat(c.Rejects); err != nil || !file.Mode().IsRegular() {
-		return nil // a pipe would have us wait
+	if isDatabase(c.Rejects) {
+		return fmt.Errorf("--rejects: %s is a database", c.Rejects)
 	}
-	found, err := os.Open(c.Rejects)
+	// What was written last is in one of these (https://sqlite.org/tempfiles.html).
+	for _, suffix := range []string{"-wal", "-shm", "-journal"} {
+		if database, ok := strings.CutSuffix(c.Rejects, suffix); ok && isDatabase(database) {
+			return fmt.Errorf("--rejects: %s is a part of a database", c.Rejects)
+		}
+	}
+	return nil
+}
+
+// isDatabase reports whether there is a file of SQLite.
+func isDatabase(path string) bool {
+	const magic = "SQLite format 3\x00"
+	if file, err := os.Stat(path); err != nil || !file.Mode().IsRegular() {
+		return false // a pipe would have us wait
+	}
+	found, err := os.Open(path)
 	if err != nil {
-		return nil // what cannot be read is no database of ours
+		return false // what cannot be read is no database of ours
 	}
 	defer func() { _ = found.Close() }()
 	header := make([]byte, len(magic))
-	if n, _ := io.ReadFull(found, header); string(header[:n]) == magic {
-		return fmt.Errorf("--rejects: %s is a database", c.Rejects)
-	}
-	return nil
+	n, _ := io.ReadFull(found, header)
+	return string(header[:n]) == magic
 }
 
 // progress draws a bar on a terminal, and nothing elsewhere.
 func progress(w io.Writer, size int64) *progressbar.ProgressBar {
 	file, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(file.Fd())) {
-		return progressbar.DefaultBytesSilent(size, "importing")
-	}
-	return progressbar.DefaultBytes(size, "importing")
+	return progressbar.NewOptions64(size,
+		progressbar.OptionSetWriter(w),
+		progressbar.OptionSetVisibility(ok && term.IsTerminal(int(file.Fd()))),
+		progressbar.OptionSetDescription("importing"),
+		progressbar.OptionShowBytes(true),
+		progressbar.OptionShowCount(),
+		progressbar.OptionFullWidth(),
+		progressbar.OptionSetRenderBlankState(true),
+		progressbar.OptionClearOnFinish(),
+		progressbar.OptionThrottle(65*time.Millisecond),
+		progressbar.OptionSetSpinnerChangeInterval(0), // which would start a goroutine that nothing ends
+	)
 }
 
 func (c *importCommand) summarize(w io.Writer, s db.ImportSummary) error {

@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"database/sql"
 	"errors"
+	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -66,6 +68,11 @@ func TestImportSparesItsDocument(t *testing.T) {
 	if _, _, err := command(t, nil, "import", "--database-url", databaseURL, "--from", "testinium", "--rejects", strings.TrimPrefix(databaseURL, "sqlite:"), document); err == nil || !strings.HasSuffix(err.Error(), " is a database") {
 		t.Errorf("the database itself: %v", err)
 	}
+	for _, suffix := range []string{"-wal", "-shm", "-journal"} {
+		if _, _, err := command(t, nil, "import", "--database-url", databaseURL, "--from", "testinium", "--rejects", strings.TrimPrefix(databaseURL, "sqlite:")+suffix, document); err == nil || !strings.HasSuffix(err.Error(), " is a part of a database") {
+			t.Errorf("the file with %s: %v", suffix, err)
+		}
+	}
 	for name, rejects := range map[string]string{"the same": document, "a link": link} {
 		for _, file := range []string{document, "-"} {
 			stdin, err := os.Open(document)
@@ -83,6 +90,28 @@ func TestImportSparesItsDocument(t *testing.T) {
 	}
 	if left, err := os.ReadFile(document); err != nil || string(left) != string(example) {
 		t.Errorf("%d bytes of %d are left of the document, error %v", len(left), len(example), err)
+	}
+}
+
+// An import that waits for its document ends with the first signal.
+func TestImportEndsWhileItWaits(t *testing.T) {
+	databaseURL := "sqlite:" + filepath.Join(t.TempDir(), "r.db")
+	if _, _, err := command(t, nil, "migrate", "--database-url", databaseURL); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	stdin, typing := io.Pipe()
+	defer typing.Close()
+	ended := make(chan error)
+	go func() {
+		ended <- run(ctx, []string{"import", "--database-url", databaseURL, "--from", "testinium", "-"}, func(string) string { return "" }, stdin, io.Discard, io.Discard)
+	}()
+	if _, err := io.WriteString(typing, "["); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("it ended with %v", err)
 	}
 }
 

@@ -23,6 +23,7 @@ import (
 	"roster/auth"
 	"roster/db"
 	"roster/db/dbtest"
+	"roster/graph"
 	"roster/models"
 )
 
@@ -708,6 +709,18 @@ func TestDemoText(t *testing.T) {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, out.String())
 		}
+	}
+}
+
+// Without flags, documents have the limits that the tests of package graph go by.
+func TestDefaultLimits(t *testing.T) {
+	parsed, err := parse([]string{"serve"}, func(string) string { return "" }, io.Discard, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings, err := parsed.Model.Target.Addr().Interface().(*commandLine).Serve.graph()
+	if err != nil || settings.Limits != graph.DefaultLimits() {
+		t.Errorf("%+v, %v", settings.Limits, err)
 	}
 }
 
