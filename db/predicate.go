@@ -310,7 +310,8 @@ const surrogateMin, surrogateMax = 0xd800, 0xdfff
 
 func contains(key, folded string) predicate {
 	pattern := "%" + likeEscaper.Replace(folded) + "%"
-	if len(pattern) > maxPattern {
+	// SQLite's LIKE takes these three for one character.
+	if len(pattern) > maxPattern || strings.ContainsAny(folded, "\ufffd\ufffe\uffff") {
 		return where("replace("+key+", ?, '') <> "+key, folded)
 	}
 	return where(key+" LIKE ? ESCAPE '!'", pattern)

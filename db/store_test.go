@@ -416,6 +416,30 @@ func filterData() *dbtest.Data {
 	return data
 }
 
+// Code points that are no characters are told apart.
+func TestFiltersOfNoncharacters(t *testing.T) {
+	texts := []string{"\ufffd", "\ufffe", "\uffff", "\U0001fffe", "\ufdd0"}
+	data := dbtest.Users(len(texts), 1)
+	for i, user := range data.Users {
+		user.CustomerID, user.FirstName, user.SubroleID = data.Customers[0].ID, texts[i], nil
+		user.SetKeys()
+	}
+	dbtest.Each(t, func(t *testing.T, store *db.DB) {
+		dbtest.Fill(t, store, data)
+		for _, text := range texts {
+			for name, filter := range map[string]*models.UserFilter{
+				"contains": {FirstName: &models.StringFilter{Contains: &text}}, "starts with": {FirstName: &models.StringFilter{StartsWith: &text}},
+				"equals": {FirstName: &models.StringFilter{Eq: &text}}, "search": {Search: &text},
+			} {
+				n, err := store.CountUsers(t.Context(), models.Scope{All: true}, data.Customers[0].ID, filter)
+				if err != nil || n != 1 {
+					t.Errorf("%s %+q: %d users, %v", name, text, n, err)
+				}
+			}
+		}
+	})
+}
+
 func TestFilters(t *testing.T) {
 	data := filterData()
 	customer := data.Customers[0].ID

@@ -52,6 +52,10 @@ func presenter(log *slog.Logger, introspection bool) graphql.ErrorPresenterFunc 
 				prefix = argument(shown.Path, located.Path)
 			}
 		}
+		if field := graphql.GetFieldContext(ctx); shown.Locations == nil && field != nil && field.Field.Field != nil && field.Field.Position != nil {
+			// gqlgen gives none for an argument that cannot be read.
+			shown.Locations = []gqlerror.Location{{Line: field.Field.Position.Line, Column: field.Field.Position.Column}}
+		}
 		shown = describe(ctx, log, shown, failure)
 		shown.Message = prefix + shown.Message
 		if failure.NamesSchema && !introspection {

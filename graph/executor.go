@@ -196,7 +196,9 @@ func (x *Executor) prepare(ctx context.Context, request Request) (operation *gra
 		}
 	}()
 	return x.gqlgen.CreateOperationContext(ctx, &graphql.RawParams{
-		Query:         request.Query,
+		// CR and LF end one line, as LF does (GraphQL, section 2.1.2), but gqlparser counts the
+		// columns of what follows from one too many.
+		Query:         strings.ReplaceAll(request.Query, "\r\n", "\n"),
 		OperationName: request.OperationName,
 		Variables:     request.Variables,
 	})

@@ -63,6 +63,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		status := http.StatusBadRequest
 		if refused, ok := errors.AsType[*httpError](err); ok {
 			status, err = refused.status, models.Errorf(refused.code, "%s", refused.message)
+		} else if contentType == jsonType && models.AsError(err).Code != models.CodeBadRequest { // well-formed, as below
+			status = http.StatusOK
 		}
 		h.refuse(w, r, contentType, status, err)
 		return

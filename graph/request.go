@@ -104,6 +104,9 @@ func readURL(r *http.Request) (Request, error) {
 		if value == "" {
 			continue
 		}
+		if !utf8.ValidString(value) { // encoding/json would read another text
+			return Request{}, badRequest("%s is not valid UTF-8", name)
+		}
 		if models.LoneSurrogate([]byte(value)) {
 			return Request{}, errHalf(name)
 		}

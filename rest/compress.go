@@ -262,7 +262,7 @@ func qualityOf(name string, entries []string) float64 {
 }
 
 func quality(parameters string) float64 {
-	value, ok := strings.CutPrefix(strings.ToLower(strings.ReplaceAll(parameters, " ", "")), "q=")
+	value, ok := strings.CutPrefix(strings.ToLower(strings.Join(strings.Fields(parameters), "")), "q=")
 	if !ok {
 		return 1
 	}
