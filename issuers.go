@@ -39,6 +39,19 @@ func (s *tokenSettings) issuers() ([]auth.Issuer, error) {
 	return []auth.Issuer{issuer}, nil
 }
 
+// keyFlag is the flag that names the key of tokens, or the file with several.
+func (s *tokenSettings) keyFlag() string {
+	switch {
+	case s.IssuersFile != "":
+		return "--jwt-issuers"
+	case s.Secret != "":
+		return "--jwt-secret"
+	case s.PublicKeyFile != "":
+		return "--jwt-public-key-file"
+	}
+	return "--jwt-jwks-url"
+}
+
 // require names what tokens must have and the settings do not say.
 func (s *secretSettings) require() (err error) {
 	if s.Issuer == "" {
@@ -56,8 +69,8 @@ func (s *secretSettings) issuer() auth.Issuer {
 		Name:             s.Issuer,
 		Audience:         s.Audience,
 		Secret:           []byte(s.Secret),
-		CustomerClaim:    s.CustomerClaim,
-		AuthoritiesClaim: s.AuthoritiesClaim,
+		CustomerClaim:    string(s.CustomerClaim),
+		AuthoritiesClaim: string(s.AuthoritiesClaim),
 	}
 }
 
@@ -106,8 +119,8 @@ func (s *tokenSettings) readIssuers() ([]auth.Issuer, error) {
 			Secret:           []byte(entry.Secret),
 			PublicKeyPEM:     pem,
 			JWKSURL:          entry.JWKSURL,
-			CustomerClaim:    cmp.Or(entry.CustomerClaim, s.CustomerClaim),
-			AuthoritiesClaim: cmp.Or(entry.AuthoritiesClaim, s.AuthoritiesClaim),
+			CustomerClaim:    cmp.Or(entry.CustomerClaim, string(s.CustomerClaim)),
+			AuthoritiesClaim: cmp.Or(entry.AuthoritiesClaim, string(s.AuthoritiesClaim)),
 		}
 	}
 	return issuers, nil

@@ -250,9 +250,9 @@ func TestReplicaSettings(t *testing.T) {
 	postgres := dbtest.URL(t, db.Postgres)
 	for _, wrong := range []struct{ database, replicas, lag, want string }{
 		{dbtest.URL(t, db.SQLite), "postgres://a/b", "5s", "--database-replica-url is for PostgreSQL"},
-		{postgres, "sqlite:x.db", "5s", `replica 1: its URL must start with "postgres://"`},
-		{postgres, "postgres://a/b,postgres://a:5432/b", "5s", "replica 2: a:5432/b is named twice"},
-		{postgres, "postgres://a:secret@a:b/c", "5s", "replica 1: the database URL is wrong"},
+		{postgres, "sqlite:x.db", "5s", `--database-replica-url: number 1: the URL must start with "postgres://"`},
+		{postgres, "postgres://a/b,postgres://a:5432/b", "5s", "--database-replica-url: number 2: a:5432/b is named twice"},
+		{postgres, "postgres://a:secret@a:b/c", "5s", "--database-replica-url: number 1: the database URL is wrong"},
 		{postgres, "postgres://a/b", "1s", "--max-replica-lag is 1s; it must be at least 2s"},
 		{postgres, "", "1s", "--max-replica-lag is 1s; it must be at least 2s"},
 	} {

@@ -49,7 +49,7 @@ func (c *serveCommand) Run(ctx context.Context, p *stdio) (err error) {
 	defer cancel()
 	verifier, err := auth.NewVerifier(background, log, issuers...)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", c.keyFlag(), err)
 	}
 	options := c.database()
 	options.RowLevelSecurity, options.Replicas, options.MaxReplicaLag, options.Log = c.RowLevelSecurity, c.URLs, c.MaxLag, log

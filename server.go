@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -24,6 +25,7 @@ import (
 	"roster/db"
 	"roster/graph"
 	"roster/graphiql"
+	"roster/models"
 	"roster/rest"
 )
 
@@ -34,7 +36,8 @@ func main() {
 	// The log may go to a pipe whose reader ends, which would end the process.
 	signal.Ignore(syscall.SIGPIPE)
 	if err := run(ctx, os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr); err != nil {
-		fmt.Fprintln(os.Stderr, "roster:", err)
+		// Here is no request whose id could be quoted.
+		fmt.Fprintln(os.Stderr, "roster:", strings.ReplaceAll(err.Error(), models.InternalMessage+": ", ""))
 		os.Exit(1)
 	}
 }

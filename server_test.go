@@ -293,13 +293,16 @@ func TestMistakesAreNamedBeforeAnythingListens(t *testing.T) {
 		wants string
 	}{
 		{"no key", map[string]string{"ROSTER_JWT_SECRET": ""}, nil, "exactly one of --jwt-secret, --jwt-public-key-file and --jwt-jwks-url is needed; 0 are given"},
-		{"short secret", map[string]string{"ROSTER_JWT_SECRET": "short"}, nil, "32"},
+		{"short secret", map[string]string{"ROSTER_JWT_SECRET": "short"}, nil, `--jwt-secret: issuer "i": the secret has 5 bytes`},
 		{"no issuer", map[string]string{"ROSTER_JWT_ISSUER": ""}, nil, "--jwt-issuer (ROSTER_JWT_ISSUER) is not set"},
 		{"no audience", map[string]string{"ROSTER_JWT_AUDIENCE": ""}, nil, "--jwt-audience (ROSTER_JWT_AUDIENCE) is not set"},
 		{"two keys", nil, []string{"--jwt-jwks-url", "https://keys.example"}, "one"},
 		{"no key file", map[string]string{"ROSTER_JWT_SECRET": ""}, []string{"--jwt-public-key-file", filepath.Join(folder, "none.pem")}, "none.pem"},
 		{"not a key", map[string]string{"ROSTER_JWT_SECRET": ""}, []string{"--jwt-public-key-file", empty}, "is empty"},
 		{"no secret file", map[string]string{"ROSTER_JWT_SECRET": "", "ROSTER_JWT_SECRET_FILE": filepath.Join(folder, "none")}, nil, "ROSTER_JWT_SECRET_FILE"},
+		{"a secret twice", map[string]string{"ROSTER_JWT_SECRET_FILE": file("secret", strings.Repeat("k", 32))}, nil, "ROSTER_JWT_SECRET and ROSTER_JWT_SECRET_FILE are both set"},
+		{"no claim of customers", nil, []string{"--jwt-customer-claim="}, "--jwt-customer-claim: it must name a claim"},
+		{"no claim of authorities", nil, []string{"--jwt-authorities-claim="}, "--jwt-authorities-claim: it must name a claim"},
 		{"unknown database", map[string]string{"DATABASE_URL": "mysql://x"}, nil, `must start with "sqlite:" or "postgres://"`},
 		{"no database", map[string]string{"DATABASE_URL": "sqlite:" + filepath.Join(folder, "none.db")}, nil, "roster migrate"},
 		{"schema not current", map[string]string{"DATABASE_URL": "sqlite:" + empty}, nil, "run roster migrate"},

@@ -39,14 +39,14 @@ type secretSettings struct {
 	Issuer   string `name:"jwt-issuer" env:"ROSTER_JWT_ISSUER" placeholder:"NAME" help:"The iss that a token must have. Required, or --jwt-issuers with serve."`
 	Audience string `name:"jwt-audience" env:"ROSTER_JWT_AUDIENCE" placeholder:"NAME" help:"The aud that a token must have. Required, or --jwt-issuers with serve."`
 
-	CustomerClaim    string `name:"jwt-customer-claim" env:"ROSTER_JWT_CUSTOMER_CLAIM" default:"customer_id" placeholder:"PATH" help:"Dotted path of the claim that names the caller's customers."`
-	AuthoritiesClaim string `name:"jwt-authorities-claim" env:"ROSTER_JWT_AUTHORITIES_CLAIM" default:"authorities" placeholder:"PATH" help:"Dotted path of the claim that lists the caller's authorities."`
+	CustomerClaim    claim `name:"jwt-customer-claim" env:"ROSTER_JWT_CUSTOMER_CLAIM" default:"customer_id" placeholder:"PATH" help:"Name or dotted path of the claim that names the caller's customers."`
+	AuthoritiesClaim claim `name:"jwt-authorities-claim" env:"ROSTER_JWT_AUTHORITIES_CLAIM" default:"authorities" placeholder:"PATH" help:"Name or dotted path of the claim that lists the caller's authorities."`
 }
 
 // tokenSettings say which tokens are accepted.
 type tokenSettings struct {
 	secretSettings `embed:""`
-	PublicKeyFile  string `name:"jwt-public-key-file" env:"ROSTER_JWT_PUBLIC_KEY_FILE" placeholder:"FILE" help:"PEM file with the public key of tokens: RSA (2048 bits or more), EC or Ed25519."`
+	PublicKeyFile  string `name:"jwt-public-key-file" env:"ROSTER_JWT_PUBLIC_KEY_FILE" placeholder:"FILE" help:"PEM file with the public key of tokens: RSA (2048 to 8192 bits), EC or Ed25519."`
 	JWKSURL        string `name:"jwt-jwks-url" env:"ROSTER_JWT_JWKS_URL" placeholder:"URL" help:"Address of a JSON Web Key Set with the public keys of tokens."`
 	IssuersFile    string `name:"jwt-issuers" env:"ROSTER_JWT_ISSUERS" placeholder:"FILE" help:"JSON file with several issuers, each with a key and an audience of its own, in place of the one that the other flags describe."`
 }
@@ -97,6 +97,19 @@ func (f *file) UnmarshalText(text []byte) error {
 		return errors.New("it must name a file, or be left out")
 	}
 	*f = file(text)
+	return nil
+}
+
+// claim is a setting that names a claim. It may not be empty, which would stand for the
+// default.
+type claim string
+
+// UnmarshalText takes the name of the claim.
+func (c *claim) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		return errors.New("it must name a claim, or be left out")
+	}
+	*c = claim(text)
 	return nil
 }
 
@@ -274,14 +287,18 @@ func describeFlag(value *kong.Value) string {
 
 // environment completes the flags from environment variables. For each variable
 // X there is also X_FILE, which names a file that holds the value, as container
-// platforms hand over secrets.
+// platforms hand over secrets. Both together are refused, as an old value would hide the new.
 func environment(getenv func(string) string) kong.Resolver {
 	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 		for _, name := range flag.Envs {
-			if value := getenv(name); value != "" {
+			value, path := getenv(name), getenv(name+"_FILE")
+			if value != "" && path != "" {
+				return nil, fmt.Errorf("%s and %s_FILE are both set; only one of them can be", name, name)
+			}
+			if value != "" {
 				return value, nil
 			}
-			if path := getenv(name + "_FILE"); path != "" {
+			if path != "" {
 				value, err := os.ReadFile(path)
 				if err != nil {
 					return nil, fmt.Errorf("%s_FILE: %w", name, err)

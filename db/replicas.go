@@ -103,7 +103,7 @@ func (db *DB) openReplicas(ctx context.Context, options Options) error {
 	}
 	for i, replicaURL := range options.Replicas {
 		if err := r.add(replicaURL, options); err != nil {
-			return errors.Join(fmt.Errorf("replica %d: %w", i+1, err), r.closePools())
+			return errors.Join(fmt.Errorf("--database-replica-url: number %d: %w", i+1, err), r.closePools())
 		}
 	}
 	ctx, r.stop = context.WithCancel(context.WithoutCancel(ctx))
@@ -115,7 +115,7 @@ func (db *DB) openReplicas(ctx context.Context, options Options) error {
 // add prepares the replica that a URL names.
 func (r *replicas) add(replicaURL string, options Options) error {
 	if scheme, _, _ := strings.Cut(replicaURL, ":"); scheme != "postgres" && scheme != "postgresql" {
-		return errors.New(`its URL must start with "postgres://"`)
+		return errors.New(`the URL must start with "postgres://" and name one host`)
 	}
 	config, err := postgresConfig(replicaURL, options)
 	if err != nil {
