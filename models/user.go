@@ -42,13 +42,17 @@ func marshalEnum[T ~string](w io.Writer, value T) {
 }
 
 func parseEnum[T ~string](what string, v any, allowed []T) (T, error) {
-	text, _ := v.(string)
-	if !slices.Contains(allowed, T(text)) {
+	text, ok := v.(string)
+	if !ok || !slices.Contains(allowed, T(text)) {
+		given := "the value"
+		if ok {
+			given = Quote(text)
+		}
 		names := make([]string, len(allowed))
 		for i, value := range allowed {
 			names[i] = string(value)
 		}
-		refused := Errorf(CodeBadUserInput, "%s is not %s: %s are allowed", Quote(text), what, strings.Join(names, ", "))
+		refused := Errorf(CodeBadUserInput, "%s is not %s: %s are allowed", given, what, strings.Join(names, ", "))
 		refused.NamesSchema = true
 		return "", refused
 	}

@@ -93,7 +93,7 @@ func TestEnums(t *testing.T) {
 
 	t.Run("Refused", func(t *testing.T) {
 		checkRefusal(t, new(models.UserStatus).UnmarshalGQL("active"), `"active" is not a status: ACTIVE, INVITED, INACTIVE are allowed`)
-		checkRefusal(t, new(models.UserStatus).UnmarshalGQL(1), `"" is not a status: ACTIVE, INVITED, INACTIVE are allowed`)
+		checkRefusal(t, new(models.UserStatus).UnmarshalGQL(1), `the value is not a status: ACTIVE, INVITED, INACTIVE are allowed`)
 		checkRefusal(t, new(models.UserOrderField).UnmarshalGQL("PASSWORD"),
 			`"PASSWORD" is not a field to sort by: CREATED_AT, UPDATED_AT, NUMBER, EMAIL, NAME, USERNAME, STATUS are allowed`)
 		checkRefusal(t, new(models.OrderDirection).UnmarshalGQL("asc"), `"asc" is not a direction: ASC, DESC are allowed`)
