@@ -227,6 +227,20 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
+// emptyDatabase makes a database without rows and gives what "roster serve" needs to start
+// on it.
+func emptyDatabase(t testing.TB) map[string]string {
+	t.Helper()
+	env := map[string]string{
+		"DATABASE_URL": "sqlite:" + filepath.Join(t.TempDir(), "r.db"), "ROSTER_JWT_SECRET": strings.Repeat("k", 32),
+		"ROSTER_JWT_ISSUER": "i", "ROSTER_JWT_AUDIENCE": "a",
+	}
+	if _, _, err := command(t, env, "migrate"); err != nil {
+		t.Fatal(err)
+	}
+	return env
+}
+
 // startServer runs "roster serve" with these settings until the test ends.
 func startServer(t testing.TB, env map[string]string) string {
 	t.Helper()

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -19,13 +18,7 @@ import (
 func TestUnsentAnswersAreBounded(t *testing.T) {
 	files := tlsFiles(t)
 	writeCertificate(t, files, 1)
-	env := map[string]string{
-		"DATABASE_URL": "sqlite:" + filepath.Join(t.TempDir(), "r.db"), "ROSTER_JWT_SECRET": strings.Repeat("k", 32),
-		"ROSTER_JWT_ISSUER": "i", "ROSTER_JWT_AUDIENCE": "a",
-	}
-	if _, _, err := command(t, env, "migrate"); err != nil {
-		t.Fatal(err)
-	}
+	env := emptyDatabase(t)
 	plain := strings.TrimPrefix(startServer(t, env), "http://")
 	env["ROSTER_TLS_CERT"], env["ROSTER_TLS_KEY"] = string(files.Certificate), string(files.Key)
 	secure := strings.TrimPrefix(startServer(t, env), "http://")

@@ -15,7 +15,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -453,13 +452,8 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 
 // A server whose log nobody reads any more goes on.
 func TestServingOutlivesItsLog(t *testing.T) {
-	env := map[string]string{
-		"DATABASE_URL": "sqlite:" + filepath.Join(t.TempDir(), "r.db"), "ROSTER_JWT_SECRET": strings.Repeat("k", 32),
-		"ROSTER_JWT_ISSUER": "i", "ROSTER_JWT_AUDIENCE": "a", "ROSTER_TEST_PROGRAM": "1",
-	}
-	if _, _, err := command(t, env, "migrate"); err != nil {
-		t.Fatal(err)
-	}
+	env := emptyDatabase(t)
+	env["ROSTER_TEST_PROGRAM"] = "1"
 	reader, log, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

@@ -59,19 +59,20 @@ func tlsFiles(t testing.TB) tlsSettings {
 	return tlsSettings{file(filepath.Join(folder, "cert.pem")), file(filepath.Join(folder, "key.pem"))}
 }
 
+// startTLS runs "roster serve" over TLS on an empty database, and gives its address.
+func startTLS(t testing.TB, files tlsSettings) string {
+	t.Helper()
+	env := emptyDatabase(t)
+	env["ROSTER_TLS_CERT"], env["ROSTER_TLS_KEY"] = string(files.Certificate), string(files.Key)
+	return strings.TrimPrefix(startServer(t, env), "http://")
+}
+
 // "roster serve" answers over HTTP/2 with TLS 1.2 or newer, and shows a new
 // certificate to new connections once the files hold one.
 func TestTLS(t *testing.T) {
 	files := tlsFiles(t)
 	writeCertificate(t, files, 1)
-	env := map[string]string{
-		"DATABASE_URL": "sqlite:" + filepath.Join(t.TempDir(), "r.db"), "ROSTER_JWT_SECRET": strings.Repeat("k", 32),
-		"ROSTER_JWT_ISSUER": "i", "ROSTER_JWT_AUDIENCE": "a", "ROSTER_TLS_CERT": string(files.Certificate), "ROSTER_TLS_KEY": string(files.Key),
-	}
-	if _, _, err := command(t, env, "migrate"); err != nil {
-		t.Fatal(err)
-	}
-	address := strings.TrimPrefix(startServer(t, env), "http://")
+	address := startTLS(t, files)
 	// serial connects anew and gives the number of the certificate.
 	serial := func() int64 {
 		transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}

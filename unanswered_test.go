@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -106,14 +105,7 @@ func TestPauseOfUnansweredConnectionEnds(t *testing.T) {
 func TestFramesWithoutAnswerAreReadSlowly(t *testing.T) {
 	files := tlsFiles(t)
 	writeCertificate(t, files, 1)
-	env := map[string]string{
-		"DATABASE_URL": "sqlite:" + filepath.Join(t.TempDir(), "r.db"), "ROSTER_JWT_SECRET": strings.Repeat("k", 32),
-		"ROSTER_JWT_ISSUER": "i", "ROSTER_JWT_AUDIENCE": "a", "ROSTER_TLS_CERT": string(files.Certificate), "ROSTER_TLS_KEY": string(files.Key),
-	}
-	if _, _, err := command(t, env, "migrate"); err != nil {
-		t.Fatal(err)
-	}
-	address := strings.TrimPrefix(startServer(t, env), "http://")
+	address := startTLS(t, files)
 	began := time.Now()
 	connection, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
 	if err != nil {
