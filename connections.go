@@ -16,6 +16,8 @@ import (
 // clientConnection is a connection of a client, with what became of the requests on it.
 type clientConnection struct {
 	net.Conn
+	// metered is what TLS reads from and writes to; nil without TLS.
+	metered *meteredConnection
 	// resetsAllowed is how many more requests may be given up.
 	resetsAllowed *rate.Limiter
 	// What became of the requests so far.
@@ -28,7 +30,11 @@ type clientConnectionKey struct{}
 
 // withConnection is a ConnContext of an http.Server.
 func withConnection(ctx context.Context, connection net.Conn) context.Context {
-	return context.WithValue(ctx, clientConnectionKey{}, &clientConnection{Conn: connection, resetsAllowed: rate.NewLimiter(resetsPerSecond, resetsAtOnce)})
+	c := &clientConnection{Conn: connection, resetsAllowed: rate.NewLimiter(resetsPerSecond, resetsAtOnce)}
+	if secure, ok := connection.(*tls.Conn); ok {
+		c.metered, _ = secure.NetConn().(*meteredConnection)
+	}
+	return context.WithValue(ctx, clientConnectionKey{}, c)
 }
 
 // connectionOf gives the connection of the request of ctx; nil where there is none, as in

@@ -26,15 +26,20 @@ const manyAnswered = 10
 // whoever goes on must begin with a handshake.
 type resetLimit struct{ ended atomic.Int64 }
 
-// middleware does no work for a request that was given up already. On a connection that
-// is over but still open, the next answer tells net/http to close it, as the last request
-// given up may have begun too early for that.
+// middleware does no work for a request that was given up already, and takes the others
+// from what their connection has read. On a connection that is over but still open, the
+// next answer tells net/http to close it, as the last request given up may have begun too
+// early for that.
 func (l *resetLimit) middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if c := connectionOf(r.Context()); c != nil && c.over.Load() {
+		c := connectionOf(r.Context())
+		if c != nil && c.over.Load() {
 			w.Header().Set("Connection", "close")
 		}
 		if r.ProtoMajor < 2 || r.Context().Err() == nil {
+			if c != nil && c.metered != nil {
+				c.metered.take(r)
+			}
 			next.ServeHTTP(w, r)
 			return
 		}

@@ -210,7 +210,9 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 			boundUnsent(connection)
 			return withConnection(withGathering(ctx, connection), connection)
 		},
-		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		// net/http's own answer to "OPTIONS *" would go past all of ours.
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		ConnState: func(connection net.Conn, state http.ConnState) {
 			busy.note(connection, state)
 			limit.note(connection, state)
@@ -219,9 +221,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	serve := func(listener net.Listener) error { return server.Serve(gatheringListener{listener}) }
 	if s.certificate != nil {
 		server.TLSConfig = s.certificate.config()
-		serve = func(listener net.Listener) error {
-			return server.ServeTLS(unansweredListener{listener, max(minUnanswered, s.settings.MaxBody)}, "", "")
-		}
+		serve = func(listener net.Listener) error { return server.ServeTLS(meteredListener{listener}, "", "") }
 	}
 	idle, cancel := context.WithCancel(ctx)
 	defer cancel()

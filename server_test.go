@@ -578,6 +578,23 @@ func TestPublicRoutes(t *testing.T) {
 			t.Errorf("%s %s: headers %v", test.method, test.path, header)
 		}
 	}
+	// The server as a whole, which net/http would answer by itself.
+	connection, err := net.Dial("tcp", strings.TrimPrefix(facts.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close()
+	if _, err := io.WriteString(connection, "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.ReadResponse(bufio.NewReader(connection), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if response.StatusCode != 400 || response.Header.Get("X-Content-Type-Options") != "nosniff" || response.Header.Get("X-Request-Id") == "" {
+		t.Errorf("OPTIONS *: %s %v", response.Status, response.Header)
+	}
+	response.Body.Close()
 	status, header, body := ask(t, "GET", facts.URL+"/graphql", "", "", "X-Request-Id", "mine-1")
 	if status != 401 || header.Get("X-Request-Id") != "mine-1" || header.Get("WWW-Authenticate") != "Bearer" {
 		t.Errorf("%d %v %s", status, header, body)

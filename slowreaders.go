@@ -22,7 +22,7 @@ func boundUnsent(connection net.Conn) {
 	switch wrapped := connection.(type) {
 	case *gatheringConnection:
 		connection = wrapped.Conn
-	case *unansweredConnection:
+	case *meteredConnection:
 		connection = wrapped.Conn
 	}
 	if sized, ok := connection.(interface{ SetWriteBuffer(bytes int) error }); ok {
