@@ -43,6 +43,10 @@ func postgresConfig(databaseURL string, options Options) (*pgx.ConnConfig, error
 	config.RuntimeParams["datestyle"] = "ISO"
 	config.RuntimeParams["timezone"] = "UTC"
 	config.AfterConnect = requireUTF8
+	// What only reads need not fail because of what others write meanwhile, and a standby
+	// knows no stricter level.
+	config.RuntimeParams["default_transaction_isolation"] = "read committed"
+	config.RuntimeParams["row_security"] = "on" // or the policies are an error
 	// A filter of many conditions takes 30 ms to answer, and seconds to compile first, during
 	// which PostgreSQL heeds no time limit.
 	config.RuntimeParams["jit"] = "off"

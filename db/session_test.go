@@ -22,7 +22,7 @@ func TestDefaultsOfTheDatabase(t *testing.T) {
 	if err := conn.QueryRowContext(t.Context(), "SELECT current_database()").Scan(&database); err != nil {
 		t.Fatal(err)
 	}
-	for setting, value := range map[string]string{"client_encoding": "LATIN1", "datestyle": "SQL, DMY", "timezone": "Asia/Kolkata", "jit": "on"} {
+	for setting, value := range map[string]string{"client_encoding": "LATIN1", "datestyle": "SQL, DMY", "timezone": "Asia/Kolkata", "jit": "on", "row_security": "off", "default_transaction_isolation": "serializable"} {
 		if _, err := conn.ExecContext(t.Context(), "ALTER DATABASE ? SET ? = ?", bun.Ident(database), bun.Safe(setting), value); err != nil {
 			t.Fatal(err)
 		}
@@ -49,9 +49,11 @@ func TestDefaultsOfTheDatabase(t *testing.T) {
 		t.Errorf("it is kept as %s, %v", stored, err)
 	}
 	read, _ := store.Pools()
-	var jit string
-	if err := read.QueryRowContext(t.Context(), "SHOW jit").Scan(&jit); err != nil || jit != "off" {
-		t.Errorf("jit is %q, %v", jit, err)
+	for setting, want := range map[string]string{"jit": "off", "row_security": "on", "transaction_isolation": "read committed"} {
+		var value string
+		if err := read.QueryRowContext(t.Context(), "SHOW "+setting).Scan(&value); err != nil || value != want {
+			t.Errorf("%s is %q, %v", setting, value, err)
+		}
 	}
 }
 

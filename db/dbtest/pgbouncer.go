@@ -34,7 +34,7 @@ default_pool_size = 3
 min_pool_size = 3
 server_round_robin = 1
 max_client_conn = 500
-ignore_startup_parameters = statement_timeout, jit
+ignore_startup_parameters = statement_timeout, jit, row_security, default_transaction_isolation
 `
 
 // PgBouncer starts PgBouncer in transaction mode before the cluster, and gives
