@@ -255,7 +255,7 @@ func subroleFields(s *models.Subrole) []any {
 func authorityFields(a *models.Authority) []any { return []any{&a.ID, &a.Name, &a.CleanName} }
 
 func usersOf(customerID models.ID, filter *models.UserFilter, scope models.Scope) predicate {
-	return all(where("u.customer_id = ?", customerID), usersMatching(filter), scoped(scope, "u.customer_id"))
+	return all(where("u.customer_id = ?", customerID), usersMatching(customerID, filter), scoped(scope, "u.customer_id"))
 }
 
 func customersMatching(search string) predicate {
