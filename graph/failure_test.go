@@ -2,6 +2,7 @@ package graph_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -241,5 +242,49 @@ func TestChangesWhileAQueryRuns(t *testing.T) {
 				t.Error(got)
 			}
 		})
+	}
+}
+
+func TestPartOfAnAnswer(t *testing.T) {
+	database := dbtest.Open(t, db.SQLite)
+	dbtest.Fill(t, database, fixture())
+	executor := graph.NewExecutor(brokenStore{database, map[string]error{"subroles": errors.New("down")}}, slog.New(slog.DiscardHandler), settings())
+	handler := graph.NewHandler(executor, maxBody)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handler.ServeHTTP(w, r.WithContext(auth.WithPrincipal(r.Context(), callers["member"])))
+	}))
+	defer server.Close()
+	response, body := send(t, "POST", server.URL, `{"query":"{ customerByNumber(number: 1) { users { nodes { email subrole { code } } } } }"}`)
+	var answer struct {
+		Errors []struct{ Path []any }
+		Data   struct {
+			CustomerByNumber struct {
+				Users struct{ Nodes []struct{ Email string } }
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(body), &answer); err != nil {
+		t.Fatalf("%v: %s", err, body)
+	}
+	if response.StatusCode != 200 || len(answer.Errors) == 0 || len(answer.Data.CustomerByNumber.Users.Nodes) != 3 {
+		t.Errorf("%d %s", response.StatusCode, body)
+	}
+}
+
+type panickingStore struct{ graph.Store }
+
+func (panickingStore) CustomerByNumber(context.Context, models.Scope, int64) (*models.Customer, error) {
+	panic("a secret")
+}
+
+func TestPanicInTheLog(t *testing.T) {
+	var log strings.Builder
+	executor := graph.NewExecutor(panickingStore{}, slog.New(slog.NewTextHandler(&log, nil)), settings())
+	response := executor.Execute(as(t, "member"), graph.Request{Query: `{ customerByNumber(number: 1) { name } }`})
+	if len(response.Errors) != 1 || response.Errors[0].Message != models.InternalMessage || response.Errors[0].Extensions["requestId"] != "the-request" {
+		t.Errorf("%v", response.Errors)
+	}
+	if text := log.String(); !strings.Contains(text, "msg=panic requestId=the-request type=string") || !strings.Contains(text, "failure_test.go") || strings.Contains(text, "a secret") {
+		t.Errorf("the log has %s", text)
 	}
 }

@@ -122,6 +122,17 @@ func TestHTTP(t *testing.T) {
 		{"a whole one", "POST", "", `{"query":"query ($s: String) { customers(search: $s) { totalCount } }","variables":{"s":"\ud83d\ude00"}}`, nil, 200, plain, `"totalCount":0`},
 		{"variables that nest deep", "POST", "", `{"query":"{ viewer { subject } }","variables":{"f":` + strings.Repeat(`{"and":`, 32) + "1" + strings.Repeat("}", 32) + "}}", nil, 200, plain, "at most 32 levels are allowed"},
 		{"variables that nest", "POST", "", `{"query":"{ viewer { subject } }","variables":{"f":` + strings.Repeat(`{"and":`, 31) + "1" + strings.Repeat("}", 31) + "}}", nil, 200, plain, `"data"`},
+		{"lists that nest deep", "POST", "", `{"query":"{ viewer { subject } }","variables":{"f":` + strings.Repeat("[", 33) + strings.Repeat("]", 33) + "}}", nil, 200, plain, "at most 32 levels are allowed"},
+		{"lists that nest", "POST", "", `{"query":"{ viewer { subject } }","variables":{"f":` + strings.Repeat("[", 31) + strings.Repeat("]", 31) + "}}", nil, 200, plain, `"data"`},
+		{"half a character, as the specification has it", "POST", "", `{"query":"query ($s: String) { customers(search: $s) { totalCount } }","variables":{"s":"\ud83d"}}`, []string{"Accept", "application/graphql-response+json"}, 400, spec, "half of a surrogate pair"},
+		{"a Long of many digits in a variable", "POST", "", `{"query":"query ($n: Long!) { customerByNumber(number: $n) { name } }","variables":{"n":99999999999999999999}}`, nil, 200, plain, "BAD_USER_INPUT"},
+		{"a Long with a point in a variable", "POST", "", `{"query":"query ($n: Long!) { customerByNumber(number: $n) { name } }","variables":{"n":1.5}}`, nil, 200, plain, "BAD_USER_INPUT"},
+		{"a persisted query that is null", "POST", "", `{"query":"{ viewer { subject } }","extensions":{"persistedQuery":null}}`, nil, 200, plain, `"data"`},
+		{"a hash in capitals", "POST", "", `{"extensions":{"persistedQuery":{"version":1,"sha256Hash":"` + strings.Repeat("AB", 32) + `"}}}`, nil, 400, plain, "lower-case"},
+		{"a hash that is too long", "POST", "", `{"extensions":{"persistedQuery":{"version":1,"sha256Hash":"` + strings.Repeat("ab", 33) + `"}}}`, nil, 400, plain, "sha256Hash"},
+		{"a hash of nothing", "POST", "", `{"query":"{ viewer { subject } }","extensions":{"persistedQuery":{"version":1,"sha256Hash":""}}}`, nil, 400, plain, "sha256Hash"},
+		{"gzip that ends early", "POST", "", zipped(t, `{"query":"{ viewer { subject } }"}`)[:30], []string{"Content-Encoding", "gzip"}, 400, plain, "could not be read to its end"},
+		{"no content type", "POST", "", `{"query":"{ viewer { subject } }"}`, []string{"Content-Type", ";"}, 415, plain, "Content-Type"},
 		{"a name in capitals", "POST", "", `{"QUERY":"{ viewer { subject } }"}`, nil, 400, plain, "query"},
 		{"lines that end in CR and LF", "POST", "", `{"query":"{\r\n  viewer {\r\n    sub\r\n  }\r\n}"}`, nil, 200, plain, `"locations":[{"line":3,"column":5}]`},
 		{"lines that end in LF", "POST", "", `{"query":"{\n  viewer {\n    sub\n  }\n}"}`, nil, 200, plain, `"locations":[{"line":3,"column":5}]`},
@@ -367,4 +378,52 @@ func TestNegotiate(t *testing.T) {
 			t.Errorf("Accept %q: got %d, want %d: %s", accept, response.StatusCode, want, body)
 		}
 	}
+}
+
+func TestBodyOfTheLargestSize(t *testing.T) {
+	target := serve(t, settings())
+	const query = `{"query":"{ viewer { subject } }"}`
+	for extra, status := range map[int]int{0: 200, 1: 413} {
+		body := query + strings.Repeat(" ", maxBody-len(query)+extra)
+		if response, _ := send(t, "POST", target, body); response.StatusCode != status {
+			t.Errorf("%d bytes: %d", len(body), response.StatusCode)
+		}
+		if response, _ := send(t, "POST", target, zipped(t, body), "Content-Encoding", "gzip"); response.StatusCode != status {
+			t.Errorf("%d bytes, zipped: %d", len(body), response.StatusCode)
+		}
+	}
+}
+
+func TestHeadersOfAnswers(t *testing.T) {
+	target := serve(t, settings())
+	for _, query := range []string{"{ viewer { subject } }", "{ nope }", "{ __schema { types { name description fields { name description } } } }"} {
+		response, body := send(t, "POST", target, `{"query":"`+query+`"}`)
+		if response.Header.Get("Vary") != "Accept" || response.ContentLength != int64(len(body)) || response.Header.Get("Cache-Control") != "private, no-cache" {
+			t.Errorf("%s: %d bytes, %v", query, len(body), response.Header)
+		}
+	}
+}
+
+func TestLeastRecentlyUsedGoes(t *testing.T) {
+	target := serve(t, settings())
+	ask := func(query, hash string) string {
+		_, body := send(t, "GET", target+"?query="+url.QueryEscape(query)+"&extensions="+url.QueryEscape(`{"persistedQuery":{"version":1,"sha256Hash":"`+hash+`"}}`), "")
+		return body
+	}
+	document := func(n int) string {
+		return fmt.Sprintf("{ viewer { subject } } # %d %s", n, strings.Repeat("x", 10_000))
+	}
+	used := document(0)
+	for n := range 200 {
+		ask(document(n), hashOf(document(n)))
+		if body := ask("", hashOf(used)); !strings.Contains(body, `"data"`) {
+			t.Fatalf("after %d documents, the one in use is gone: %s", n, body)
+		}
+	}
+}
+
+// hashOf gives the id of a persisted query.
+func hashOf(text string) string {
+	hash := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(hash[:])
 }

@@ -296,3 +296,136 @@ func TestOddSearches(t *testing.T) {
 		}
 	})
 }
+
+func TestLimitsBelowType(t *testing.T) {
+	ofType := func(levels int) string {
+		return strings.Repeat("ofType { ", levels) + "name" + strings.Repeat(" }", levels)
+	}
+	long := strings.Repeat("x", 90)
+	for name, test := range map[string]struct{ query, code string }{
+		"deep":             {`{ __type(name: "User") { ` + ofType(18) + " } }", ""},
+		"too deep":         {`{ __type(name: "User") { ` + ofType(19) + " } }", "MAX_RECURSIVE_SELECTIONS_EXCEEDED"},
+		"schema, deep":     {`{ __schema { queryType { ` + ofType(17) + " } } }", ""},
+		"schema, too deep": {`{ __schema { queryType { ` + ofType(18) + " } } }", "MAX_RECURSIVE_SELECTIONS_EXCEEDED"},
+		"fields":           {`{ __type(name: "User") { ` + numbered("a%d: name ", 330) + " } }", ""},
+		"aliases":          {`{ __type(name: "User") { ` + numbered(long+"%d: name ", 40) + " } }", ""},
+		"long aliases":     {`{ __type(name: "User") { ` + numbered(long+"%d: name ", 50) + " } }", "MAX_RECURSIVE_SELECTIONS_EXCEEDED"},
+	} {
+		response := newExecutor(nil).Execute(as(t, "nobody"), graph.Request{Query: test.query})
+		got := ""
+		if len(response.Errors) > 0 {
+			got = response.Errors[0].Extensions["code"].(string)
+		}
+		if got != test.code {
+			t.Errorf("%s: code %q, want %q: %v", name, got, test.code, response.Errors)
+		}
+	}
+}
+
+func TestLimitsAreInclusive(t *testing.T) {
+	database := dbtest.Open(t, db.SQLite)
+	dbtest.Fill(t, database, fixture())
+	run := func(limits graph.Limits) string {
+		s := settings()
+		s.Limits = limits
+		response := graph.NewExecutor(database, slog.New(slog.DiscardHandler), s).Execute(as(t, "member"),
+			graph.Request{Query: `{ customerByNumber(number: 1) { users { nodes { id } } } }`})
+		if len(response.Errors) > 0 {
+			return response.Errors[0].Extensions["code"].(string)
+		}
+		return ""
+	}
+	// Four levels, four fields; the cost is 1 + 1 + 20 * (1 + 1).
+	exact := graph.Limits{Tokens: 1_000, Depth: 4, Selections: 4, Cost: 42}
+	if code := run(exact); code != "" {
+		t.Errorf("exactly what is allowed: %s", code)
+	}
+	for want, less := range map[string]graph.Limits{
+		"MAX_RECURSIVE_SELECTIONS_EXCEEDED":  {Tokens: 1_000, Depth: 3, Selections: 4, Cost: 42},
+		"MAX_RECURSIVE_SELECTIONS_EXCEEDED ": {Tokens: 1_000, Depth: 4, Selections: 3, Cost: 42},
+		"COMPLEXITY_LIMIT_EXCEEDED":          {Tokens: 1_000, Depth: 4, Selections: 4, Cost: 41},
+	} {
+		if code := run(less); code != strings.TrimSpace(want) {
+			t.Errorf("less than that: %q, want %s", code, want)
+		}
+	}
+}
+
+func TestStoredDocumentsHaveNoPrice(t *testing.T) {
+	database := dbtest.Open(t, db.SQLite)
+	dbtest.Fill(t, database, fixture())
+	tight := settings()
+	tight.Limits = graph.Limits{Tokens: 200, Depth: 1, Selections: 1, Cost: 1}
+	executor := graph.NewExecutor(database, slog.New(slog.DiscardHandler), tight)
+	request := graph.Request{Query: `{ customerByNumber(number: 1) { users { nodes { id } } } }`}
+	if response := executor.ExecuteStored(as(t, "member"), request); len(response.Errors) > 0 {
+		t.Errorf("%v", response.Errors)
+	}
+	if response := executor.Execute(as(t, "member"), request); len(response.Errors) != 1 {
+		t.Errorf("a caller's own document: %v", response.Errors)
+	}
+}
+
+func TestPrices(t *testing.T) {
+	database := dbtest.Open(t, db.SQLite)
+	dbtest.Fill(t, database, fixture())
+	executor := newExecutor(database)
+	users := func(selection string) string {
+		return "{ customerByNumber(number: 1) { users(first: 7) { " + selection + " } } }"
+	}
+	for query, want := range map[string]int{
+		users("nodes { id }"):                                 1 + 1 + 7*(1+1),
+		users("edges { cursor node { id } }"):                 1 + 1 + 7*(1+1+1+1),
+		users("pageInfo { hasNextPage }"):                     1 + 1 + 1 + 1,
+		users("totalCount"):                                   1 + 1 + 10,
+		users("totalPages"):                                   1 + 1 + 10,
+		users("nodes { authorities { id name } }"):            1 + 1 + 7*(1+1+5*2),
+		"{ customers(first: 7) { nodes { id } } }":            1 + 7*(1+1),
+		"{ customers(last: 7) { edges { node { id } } } }":    1 + 7*(1+1+1),
+		"{ customers(page: {size: 7}) { totalCount } }":       1 + 10,
+		"{ customers { totalPages } }":                        1 + 10,
+		"{ customers { nodes { id } } }":                      1 + 20*(1+1),
+		"{ customerByNumber(number: 1) { subroles { id } } }": 1 + 1 + 10*1,
+		"{ viewer { customers { id } } }":                     1 + 1 + 20*1,
+	} {
+		response := executor.Execute(as(t, "member"), graph.Request{Query: query})
+		if len(response.Errors) > 0 || response.Cost != want {
+			t.Errorf("%s costs %d, want %d; errors %v", query, response.Cost, want, response.Errors)
+		}
+	}
+}
+
+func TestWeightsSaturate(t *testing.T) {
+	for n := 61; n <= 90; n++ {
+		response := newExecutor(nil).Execute(as(t, "member"), graph.Request{Query: levels(n)})
+		if len(response.Errors) != 1 || response.Errors[0].Extensions["code"] != "MAX_RECURSIVE_SELECTIONS_EXCEEDED" {
+			t.Errorf("%d levels: %v", n, response.Errors)
+		}
+	}
+}
+
+func TestMessagesAreShort(t *testing.T) {
+	response := newExecutor(nil).Execute(as(t, "member"), graph.Request{Query: "{ " + strings.Repeat("x", 60_000) + " }"})
+	if len(response.Errors) != 1 || len(response.Errors[0].Message) > 1_010 || !strings.HasSuffix(response.Errors[0].Message, "…") {
+		t.Errorf("%d errors, %.2000v", len(response.Errors), response.Errors)
+	}
+}
+
+func TestValuesInFragments(t *testing.T) {
+	const huge = "customerByNumber(number: 99999999999999999999999) { id }"
+	for query, want := range map[string]string{
+		"{ ... { " + huge + " } }":                                                                      "number: a number is out of range",
+		"{ ...F } fragment F on Query { " + huge + " }":                                                 "number: a number is out of range",
+		"query ($x: Boolean = true) { viewer { ... @include(if: $x) { subject } } }":                    "@include(if:) needs true or false",
+		"query ($x: Boolean = true) { viewer { ...F } } fragment F on Viewer { subject @skip(if: $x) }": "@skip(if:) needs true or false",
+	} {
+		response := newExecutor(nil).Execute(as(t, "member"), graph.Request{Query: query, Variables: map[string]any{"x": nil}})
+		if len(response.Errors) != 1 || !strings.Contains(response.Errors[0].Message, want) {
+			t.Errorf("%s: %v", query, response.Errors)
+		}
+	}
+	response := newExecutor(nil).Execute(as(t, "member"), graph.Request{Query: hostileDocuments["many conflicting fields"].query})
+	if n := len(response.Errors); n != 11 || response.Errors[10].Message != "1 or more errors are not listed" {
+		t.Errorf("%d errors, the last one: %v", n, response.Errors[n-1])
+	}
+}

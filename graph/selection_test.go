@@ -59,3 +59,23 @@ func TestWhatIsKeptForADocumentIsKeptOnce(t *testing.T) {
 		}
 	}
 }
+
+func TestSelectionsByVariables(t *testing.T) {
+	database := dbtest.Open(t, db.SQLite)
+	dbtest.Fill(t, database, fixture())
+	executor := newExecutor(database)
+	for _, query := range []string{
+		`query ($x: Boolean!) { customerByNumber(number: 1) { users { nodes { id email @include(if: $x) } } } }`,
+		`query ($x: Boolean!) { customerByNumber(number: 1) { users { nodes { id ... @include(if: $x) { email } } } } }`,
+		`query ($x: Boolean!) { customerByNumber(number: 1) { users { nodes { id ... { email @include(if: $x) } } } } }`,
+		`query ($x: Boolean!) { customerByNumber(number: 1) { users { nodes { id ...E @include(if: $x) } } } } fragment E on User { email }`,
+		`query ($x: Boolean!) { customerByNumber(number: 1) { users { nodes { id ...E } } } } fragment E on User { email @include(if: $x) }`,
+	} {
+		for _, shown := range []bool{true, false, true} {
+			got := answer(t, executor.Execute(as(t, "member"), graph.Request{Query: query, Variables: map[string]any{"x": shown}}))
+			if strings.Contains(got, "ayse@example.com") != shown {
+				t.Errorf("%s with %t: %s", query, shown, got)
+			}
+		}
+	}
+}

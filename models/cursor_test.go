@@ -1,6 +1,7 @@
 package models_test
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"slices"
@@ -263,4 +264,32 @@ func FuzzCursor(f *testing.F) {
 			t.Errorf("%q is taken; the list gives %q for the same place", cursor, issued)
 		}
 	})
+}
+
+func TestForgedCursors(t *testing.T) {
+	query := models.UserQuery{CustomerID: otherID, Order: models.UserOrder{Field: models.OrderNumber, Direction: models.Ascending}}
+	const list = `["users","` + string(otherID) + `",null,{"Field":"NUMBER","Direction":"ASC"}]`
+	forge := func(place string) string {
+		sum := sha256.Sum256([]byte(list + place))
+		return base64.RawURLEncoding.EncodeToString(append(sum[:8:8], place...))
+	}
+	good := `[1,"` + string(someID) + `"]`
+	for _, place := range []string{
+		``, `null`, `{}`, `[]`, `[1]`, `["` + string(someID) + `"]`, `[1,"` + string(someID) + `",2]`,
+		`["1","` + string(someID) + `"]`, `[1.5,"` + string(someID) + `"]`, `[99999999999999999999,"` + string(someID) + `"]`,
+		`[1,"x"]`, `[1,2]`, `[1,{}]`, good,
+	} {
+		query.Window = models.Window{Size: 1, After: forge(place)}
+		want := refusedCursor("after")
+		if place == good {
+			want = ""
+		}
+		checkRefusal(t, query.Validate(), want)
+	}
+	// A text that the databases cannot hold.
+	byEmail := models.UserQuery{CustomerID: otherID, Order: models.UserOrder{Field: models.OrderEmail, Direction: models.Ascending}}
+	place := `["a\u0000","` + string(someID) + `"]`
+	sum := sha256.Sum256([]byte(`["users","` + string(otherID) + `",null,{"Field":"EMAIL","Direction":"ASC"}]` + place))
+	byEmail.Window = models.Window{Size: 1, After: base64.RawURLEncoding.EncodeToString(append(sum[:8:8], place...))}
+	checkRefusal(t, byEmail.Validate(), refusedCursor("after"))
 }

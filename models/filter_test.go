@@ -125,3 +125,11 @@ func TestUserFilterValidate(t *testing.T) {
 		})
 	}
 }
+
+func TestManySubroles(t *testing.T) {
+	filter := func(n int) *models.UserFilter {
+		return &models.UserFilter{SubroleID: &models.IDFilter{In: make([]models.ID, n)}}
+	}
+	checkRefusal(t, filter(100).Validate(), "")
+	checkRefusal(t, filter(101).Validate(), "filter.subroleId.in holds 101 values; at most 100 are allowed")
+}

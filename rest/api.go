@@ -106,7 +106,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	maps.Copy(w.Header(), a.commonHeaders)
 	if r.Method == http.MethodOptions {
-		a.options(w, r)
+		Compress(http.HandlerFunc(a.options)).ServeHTTP(w, r) // for the Vary of its error
 		return
 	}
 	a.handler.ServeHTTP(w, r)

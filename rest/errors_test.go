@@ -3,6 +3,7 @@ package rest_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -18,6 +19,8 @@ import (
 	"github.com/vektah/gqlparser/v2/parser"
 	"github.com/vektah/gqlparser/v2/validator/rules"
 
+	"roster/db"
+	"roster/db/dbtest"
 	"roster/graph"
 	"roster/models"
 	"roster/rest"
@@ -144,6 +147,65 @@ func TestDocumentsFitTheSchema(t *testing.T) {
 		}
 		if _, err := parser.ParseQueryWithTokenLimit(&ast.Source{Input: document}, rest.DocumentTokens); err != nil {
 			t.Errorf("%v in\n%s", err, document)
+		}
+	}
+}
+
+type panicsAt struct{ *paged }
+
+func (p panicsAt) ExecuteStored(ctx context.Context, request graph.Request) graph.Response {
+	response := p.paged.ExecuteStored(ctx, request)
+	if p.pages.Load() == 2 {
+		panic("a secret")
+	}
+	return response
+}
+
+func TestPanicInTheMiddle(t *testing.T) {
+	database := dbtest.Open(t, db.SQLite)
+	data := dbtest.Users(100, 3)
+	dbtest.Fill(t, database, data)
+	config := configFor(database)
+	config.Executor = panicsAt{&paged{Executor: config.Executor, size: 10}}
+	s := serve(t, config)
+	answer, err := s.Client().Do(s.request(t, http.MethodGet, testiniumUsers(data.Customers[0].Number)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body, err := readBody(answer); err == nil || len(body) == 0 || bytes.Contains(body, []byte(models.InternalMessage)) {
+		t.Errorf("%s, error %v: %s", answer.Status, err, body)
+	}
+}
+
+type brokenSecrets struct{ after int }
+
+func (s *brokenSecrets) LegacyCredentialsByUser(context.Context, models.Scope, []models.ID) (map[models.ID]*models.LegacyCredentials, error) {
+	s.after--
+	if s.after < 0 {
+		return nil, errors.New("text of a driver")
+	}
+	return nil, nil
+}
+
+func TestFailuresInTheLog(t *testing.T) {
+	for _, after := range []int{0, 1} {
+		database := dbtest.Open(t, db.SQLite)
+		data := dbtest.Users(100, 3)
+		dbtest.Fill(t, database, data)
+		var log bytes.Buffer
+		config := configFor(database)
+		config.Executor, config.Log = &paged{Executor: config.Executor, size: 10}, slog.New(slog.NewTextHandler(&log, nil))
+		config.Credentials = &brokenSecrets{after}
+		request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, testiniumUsers(data.Customers[0].Number), nil)
+		request.Header.Set("Authorization", "Bearer admin")
+		request.Header.Set("current-company-id", "1")
+		func() {
+			defer func() { _ = recover() }() // as net/http does for an answer that is cut
+			handler(config).ServeHTTP(httptest.NewRecorder(), request)
+		}()
+		text := log.String()
+		if strings.Count(text, "\n") != 1 || strings.Contains(text, "of a driver") || !strings.Contains(text, `msg="legacy request failed" requestId=the-request code=INTERNAL_SERVER_ERROR cause=`) {
+			t.Errorf("after %d pages the log has %q", after, text)
 		}
 	}
 }

@@ -349,3 +349,27 @@ func TestWholeBodiesAreCompressedBeforeTheyAreSent(t *testing.T) {
 		}
 	}
 }
+
+func TestOptionsOfNothing(t *testing.T) {
+	s := serve(t, configFor(nil))
+	for path, want := range map[string]string{
+		rest.WorthPrefix + "nowhere":     `404 {"message":"There is nothing at this address.","errorCode":"ERR_NOT_FOUND"}`,
+		rest.TestiniumPrefix + "nowhere": `404 {"status":404,"error":"NOT_FOUND","message":"There is nothing at this address."}`,
+	} {
+		if diff := cmp.Diff(want, s.do(t, http.MethodOptions, path, as("")).String()); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+func TestMethodsOfPages(t *testing.T) {
+	for name, page := range map[string]http.Handler{"OpenAPI": rest.OpenAPI(), "Docs": rest.Docs()} {
+		for method, status := range map[string]int{http.MethodGet: 200, http.MethodHead: 200, http.MethodPost: 405, http.MethodDelete: 405} {
+			answer := httptest.NewRecorder()
+			page.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), method, "/", nil))
+			if answer.Code != status || status == 405 && (answer.Header().Get("Allow") != "GET, HEAD" || answer.Header().Get("ETag") != "") {
+				t.Errorf("%s of %s: %d %v", method, name, answer.Code, answer.Header())
+			}
+		}
+	}
+}

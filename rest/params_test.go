@@ -441,3 +441,11 @@ func words(n int) string {
 	}
 	return strings.Join(list, "+")
 }
+
+func TestSubroleOfNoCustomer(t *testing.T) {
+	s, _ := filled(t, 10, nil)
+	want := `404 {"message":"There is no customer ` + string(absent) + `.","errorCode":"ERR_NOT_FOUND"}`
+	if diff := cmp.Diff(want, s.get(t, worthUsers(absent, "?subrole.label=x")).String()); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -3,6 +3,7 @@ package rest_test
 import (
 	"net/http"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -162,4 +163,20 @@ func TestForeignAndAbsentLookTheSame(t *testing.T) {
 			t.Errorf("a foreign user in the own customer: %s", there)
 		}
 	})
+}
+
+func TestWordOfARefusedUser(t *testing.T) {
+	s, data := filled(t, 10, func(config *rest.Config) {
+		config.Authenticate = callers{"caller": {Subject: "s", Authorities: []string{auth.RoleCompanyAdmin}, CustomerIDs: []models.ID{absent}}}.authenticate
+	})
+	customer := data.Customers[0]
+	list := testiniumUsers(customer.Number)
+	for path, want := range map[string]string{
+		list: `"error":"ACCESS_DENIED"`,
+		list + strconv.FormatInt(data.UsersOf(customer.ID)[0].Number, 10): `"error":"UNAUTHORIZED_ACCESS"`,
+	} {
+		if got := s.get(t, path, as("caller")); got.status != http.StatusForbidden || !strings.Contains(got.body, want) {
+			t.Errorf("%s: %s, want %s", path, got, want)
+		}
+	}
 }

@@ -2,10 +2,12 @@ package rest_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -376,4 +378,45 @@ func (s *server) open(t *testing.T, path string) *http.Response {
 	}
 	t.Cleanup(func() { _ = answer.Body.Close() })
 	return answer
+}
+
+func TestHeadReadsOnePage(t *testing.T) {
+	database := dbtest.Open(t, db.SQLite)
+	data := dbtest.Users(100, 3)
+	dbtest.Fill(t, database, data)
+	config := configFor(database)
+	executor := &paged{Executor: config.Executor, size: 10}
+	config.Executor = executor
+	request := httptest.NewRequestWithContext(t.Context(), http.MethodHead, testiniumUsers(data.Customers[0].Number), nil)
+	request.Header.Set("Authorization", "Bearer admin")
+	request.Header.Set("current-company-id", "1")
+	answer := httptest.NewRecorder()
+	handler(config).ServeHTTP(answer, request)
+	if answer.Code != http.StatusOK || answer.Body.Len() != 0 || executor.pages.Load() != 1 {
+		t.Errorf("%d after %d pages", answer.Code, executor.pages.Load())
+	}
+}
+
+func TestCutIsNoPanic(t *testing.T) {
+	database := dbtest.Open(t, db.SQLite)
+	data := dbtest.Users(100, 3)
+	dbtest.Fill(t, database, data)
+	var log bytes.Buffer
+	config := configFor(database)
+	config.Executor, config.Log = &paged{Executor: config.Executor, size: 10, fail: 2}, slog.New(slog.NewTextHandler(&log, nil))
+	h := handler(config)
+	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, testiniumUsers(data.Customers[0].Number), nil)
+	request.Header.Set("Authorization", "Bearer admin")
+	request.Header.Set("current-company-id", "1")
+	func() {
+		defer func() {
+			if value := recover(); value != http.ErrAbortHandler {
+				t.Errorf("the answer ended with %v", value)
+			}
+		}()
+		h.ServeHTTP(httptest.NewRecorder(), request)
+	}()
+	if strings.Contains(log.String(), "panic") {
+		t.Errorf("the log has %s", log.String())
+	}
 }
