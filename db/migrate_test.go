@@ -367,6 +367,18 @@ func TestEnginesHaveTheSameIndexes(t *testing.T) {
 	checkDiff(t, "the indexes of PostgreSQL against those of SQLite", got[db.SQLite], got[db.Postgres])
 }
 
+// A table without a primary key cannot be updated while a publication has it, as one of
+// all tables does.
+func TestEveryTableHasAPrimaryKey(t *testing.T) {
+	conn := dbtest.ConnectURL(t, dbtest.URL(t, db.Postgres))
+	const query = `SELECT relname FROM pg_class AS c WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+		AND NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = c.oid AND contype = 'p') ORDER BY relname`
+	var without []string
+	if err := conn.NewRaw(query).Scan(t.Context(), &without); err != nil || len(without) > 0 {
+		t.Errorf("%v have none, error %v", without, err)
+	}
+}
+
 // TestDefinersFindTheirOwnTables holds that every function that runs as its owner
 // has its search path set, which CREATE OR REPLACE drops.
 func TestDefinersFindTheirOwnTables(t *testing.T) {
