@@ -76,12 +76,14 @@ func (db *DB) FillDemo(ctx context.Context, users int) ([]models.Customer, error
 		return nil, err
 	}
 	sandbox, mestiniumm, large, small := customers[0], customers[1], customers[2], customers[3]
-	return customers, errors.Join(
+	err := errors.Join(
 		db.importExample(ctx, SourceWorth, sandbox, worthExample),
 		db.importExample(ctx, SourceTestinium, mestiniumm, testiniumExample),
 		db.importGenerated(ctx, small, demoSmallNumbers, demoSmallUsers),
 		db.importGenerated(ctx, large, demoLargeNumbers, users),
 	)
+	db.analyze(ctx)
+	return customers, err
 }
 
 func (db *DB) insertDemoCustomers(ctx context.Context, customers []models.Customer) error {

@@ -681,6 +681,75 @@ func checkBrokenOff(t *testing.T, d *db.DB, summary db.ImportSummary, document s
 	}
 }
 
+// A plan that is made while a table has no statistics reads all of it.
+func TestImportGathersStatistics(t *testing.T) {
+	document := documentOf(manyRecords(1_200, func(i int) recordFields { return testiniumRecord(i, nil) })...)
+	check := func(t *testing.T, d *db.DB, want ...string) {
+		t.Helper()
+		const query = `SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+			AND relname NOT LIKE 'bun_%' AND reltuples < 0 ORDER BY relname`
+		var without []string
+		if err := dbtest.Connect(t, d).NewRaw(query).Scan(t.Context(), &without); err != nil {
+			t.Fatal(err)
+		}
+		checkDiff(t, "the tables without statistics", want, without)
+	}
+	t.Run("Written", func(t *testing.T) {
+		d := dbtest.Open(t, db.Postgres)
+		counter := dbtest.Count(d)
+		for i, run := range []struct {
+			options db.ImportOptions
+			want    int
+		}{{db.ImportOptions{DryRun: true}, 0}, {db.ImportOptions{}, 1}, {db.ImportOptions{}, 0}} {
+			counter.Reset()
+			mustImport(t, d, db.SourceTestinium, document, run.options)
+			n := 0
+			for _, statement := range counter.Statements() {
+				if strings.HasPrefix(statement, "ANALYZE ") {
+					n++
+				}
+			}
+			if n != run.want {
+				t.Errorf("import %d gathers them %d times, want %d", i+1, n, run.want)
+			}
+		}
+		check(t, d)
+	})
+	t.Run("BrokenOff", func(t *testing.T) {
+		d := dbtest.Open(t, db.Postgres)
+		if _, _, err := importAll(t, d, db.SourceTestinium, document[:len(document)-10], db.ImportOptions{}); err == nil {
+			t.Error("a document without an end was imported")
+		}
+		check(t, d)
+	})
+	t.Run("Demo", func(t *testing.T) {
+		d := dbtest.Open(t, db.Postgres)
+		if _, err := d.FillDemo(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		check(t, d)
+		var known, users int
+		const query = "SELECT reltuples::bigint, (SELECT count(*) FROM users) FROM pg_class WHERE oid = 'users'::regclass"
+		if err := dbtest.Connect(t, d).NewRaw(query).Scan(t.Context(), &known, &users); err != nil || known != users {
+			t.Errorf("the statistics tell of %d users, there are %d, error %v", known, users, err)
+		}
+	})
+	t.Run("Held", func(t *testing.T) {
+		d := dbtest.Open(t, db.Postgres)
+		tx, err := dbtest.Connect(t, d).BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = tx.Rollback() }()
+		// A VACUUM holds it like this.
+		if _, err := tx.ExecContext(t.Context(), "LOCK TABLE users IN SHARE UPDATE EXCLUSIVE MODE"); err != nil {
+			t.Fatal(err)
+		}
+		mustImport(t, d, db.SourceTestinium, document, db.ImportOptions{})
+		check(t, d, "users")
+	})
+}
+
 func TestImportReportsProgress(t *testing.T) {
 	d := dbtest.Open(t, db.SQLite)
 	document := documentOf(manyRecords(2_500, func(i int) recordFields { return worthRecord(i, nil) })...)
