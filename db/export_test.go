@@ -31,6 +31,12 @@ func SetLockTimeout(timeout time.Duration) (restore func()) {
 	return func() { lockTimeout = before }
 }
 
+// The advisory locks under which a migration and a batch of an import run.
+const (
+	MigrationLock = migrationLock
+	ImportLock    = importLock
+)
+
 // GuardedTables gives the tables with policies.
 func GuardedTables() []string { return guardedTables }
 

@@ -398,6 +398,10 @@ func (im *importer) commit(ctx context.Context) (b *batch, err error) {
 	}
 	err = im.db.write.RunInTx(ctx, options, func(ctx context.Context, tx bun.Tx) error {
 		if im.db.engine == Postgres {
+			// A limit that the role has for its answers would end an import that waits its turn.
+			if _, err := tx.ExecContext(ctx, "SET LOCAL lock_timeout = 0"); err != nil {
+				return err
+			}
 			if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock(?)", importLock); err != nil {
 				return err
 			}

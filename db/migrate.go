@@ -133,9 +133,11 @@ func (db *DB) migrationConnection() (conn *bun.DB, begin []string, err error) {
 var lockTimeout = 5 * time.Second
 
 // lockMigration gives the statements that begin a transaction of PostgreSQL which changes
-// the schema. The limit comes second, so that two of them take turns however long one takes.
+// the schema. The limit comes last, and that of the role is off before, so that two of them
+// take turns however long one takes.
 func lockMigration() []string {
 	return []string{
+		"SET LOCAL lock_timeout = 0",
 		fmt.Sprintf("SELECT pg_advisory_xact_lock(%d)", migrationLock),
 		fmt.Sprintf("SET LOCAL lock_timeout = %d", lockTimeout.Milliseconds()),
 	}

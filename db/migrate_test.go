@@ -251,6 +251,64 @@ func TestMigrateHasNoTimeLimit(t *testing.T) {
 	}
 }
 
+// Nor does such a limit end a migration, or an import, that waits for its turn.
+func TestTurnsHaveNoTimeLimit(t *testing.T) {
+	for name, test := range map[string]struct {
+		lock int64
+		run  func(ctx context.Context, store *db.DB) error
+	}{
+		"Migrate": {db.MigrationLock, func(ctx context.Context, store *db.DB) error {
+			_, err := store.Migrate(ctx)
+			return err
+		}},
+		"RowLevelSecurity": {db.MigrationLock, func(ctx context.Context, store *db.DB) error {
+			return store.EnableRowLevelSecurity(ctx)
+		}},
+		"Import": {db.ImportLock, func(ctx context.Context, store *db.DB) error {
+			_, err := store.Import(ctx, db.SourceTestinium, strings.NewReader(documentOf(testiniumRecord(1, nil))), db.ImportOptions{})
+			return err
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			databaseURL := dbtest.URL(t, db.Postgres)
+			conn := dbtest.ConnectURL(t, databaseURL)
+			const limit = `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET lock_timeout = 1', current_database()); END $$`
+			if _, err := conn.ExecContext(t.Context(), limit); err != nil {
+				t.Fatal(err)
+			}
+			tx, err := conn.BeginTx(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = tx.Rollback() }()
+			if _, err := tx.ExecContext(t.Context(), "SELECT pg_advisory_xact_lock(?)", test.lock); err != nil {
+				t.Fatal(err)
+			}
+			store := dbtest.OpenURL(t, databaseURL)
+			ended := make(chan error, 1)
+			go func() { ended <- test.run(t.Context(), store) }()
+			until(t, "it waits for longer than the limit", func() bool {
+				if len(ended) > 0 {
+					t.Fatalf("it did not wait: %v", <-ended)
+				}
+				var waiting bool
+				const query = `SELECT EXISTS (SELECT FROM pg_locks JOIN pg_database AS d ON d.oid = database
+					WHERE datname = current_database() AND NOT granted AND waitstart < clock_timestamp() - interval '50 ms')`
+				if err := conn.NewRaw(query).Scan(t.Context(), &waiting); err != nil {
+					t.Fatal(err)
+				}
+				return waiting
+			})
+			if err := tx.Rollback(); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // A session that holds a table ends a migration soon: whoever comes to read the table
 // queues behind a statement that waits to change it.
 func TestMigrationDoesNotWaitForTables(t *testing.T) {
