@@ -43,7 +43,7 @@ func (e encoder) InterceptField(ctx context.Context, next graphql.Resolver) (any
 	if err != nil {
 		return result, err
 	}
-	p := planner{ctx, e.resolver}
+	p := planner{ctx: ctx, resolver: e.resolver}
 	switch found := result.(type) {
 	case *models.Customer:
 		// The customer of a user is the same one, and may be asked for other lists.
@@ -51,15 +51,15 @@ func (e encoder) InterceptField(ctx context.Context, next graphql.Resolver) (any
 			break
 		}
 		if write, ok := p.customer(selectionOf(ctx), found); ok {
-			return encode(len(found.Prefetched.Rows), func(b []byte) []byte { return write(b, 0) }), nil
+			return p.encode(len(found.Prefetched.Rows), func(b []byte) []byte { return write(b, 0) })
 		}
 	case []*models.User:
 		if write, ok := p.user(selectionOf(ctx), found); ok {
-			return encode(len(found), listOf(len(found), write)), nil
+			return p.encode(len(found), listOf(len(found), write))
 		}
 	case []*UserEdge:
 		if write, ok := p.edge(selectionOf(ctx), found); ok {
-			return encode(len(found), listOf(len(found), write)), nil
+			return p.encode(len(found), listOf(len(found), write))
 		}
 	}
 	return result, nil
@@ -82,15 +82,20 @@ func listOf(n int, item appendItem) func([]byte) []byte {
 	}
 }
 
-// encode encodes a value with about n users. It is done at once, so that nothing of
-// the value is read after its resolver has returned.
-func encode(n int, write func([]byte) []byte) graphql.Marshaler {
+// encode pays for a value with about n users and encodes it. It is done at once, so that
+// nothing of the value is read after its resolver has returned.
+func (p *planner) encode(n int, write func([]byte) []byte) (any, error) {
+	if p.surplus > 0 {
+		if err := spend(p.ctx, p.surplus); err != nil {
+			return nil, err
+		}
+	}
 	b := write(slices.Grow(takeBuffer(), 512*n))
 	return graphql.WriterFunc(func(w io.Writer) {
 		_, _ = w.Write(b) // gqlgen writes to memory, and every value once
 		giveBack(b)
 		b = nil
-	})
+	}), nil
 }
 
 // executable runs queries as the generated Exec does, without what only @defer needs,
@@ -139,6 +144,19 @@ func giveBack(b []byte) {
 type planner struct {
 	ctx      context.Context // of the list that is written
 	resolver *Resolver
+	// surplus is what lists cost beyond their price. It is paid for what is written here only:
+	// what is left to gqlgen is paid for there.
+	surplus int
+}
+
+// affords adds a list with entries beyond the priced ones, of any number, and reports whether
+// the request can pay for them. If not, the list is left to gqlgen, which is refused it.
+func (p *planner) affords(entries int, f selected, typeName string) bool {
+	if entries <= 0 {
+		return true
+	}
+	p.surplus = add(p.surplus, surplus(entries, selectedBy(p.ctx, f.Selections, typeName)))
+	return int64(p.surplus) <= requestOf(p.ctx).budget.Load()
 }
 
 // leaves are the functions that write the leaves of a type, by their names in the schema.
@@ -146,7 +164,7 @@ type leaves[T any] map[string]func([]byte, *T) []byte
 
 // objectOf gives what writes objects of the named type. field gives what writes one of
 // the fields that are no leaves, and is not ok for a field that is not known.
-func objectOf[T any](p planner, set ast.SelectionSet, typeName string, leaves leaves[T], values []*T, field func(selected) (appendItem, bool)) (appendItem, bool) {
+func objectOf[T any](p *planner, set ast.SelectionSet, typeName string, leaves leaves[T], values []*T, field func(selected) (appendItem, bool)) (appendItem, bool) {
 	type member struct {
 		key  string
 		leaf func([]byte, *T) []byte // nil for a member that is none
@@ -184,7 +202,7 @@ func objectOf[T any](p planner, set ast.SelectionSet, typeName string, leaves le
 }
 
 // customer gives what writes a customer whose users were read along with it.
-func (p planner) customer(set ast.SelectionSet, customer *models.Customer) (appendItem, bool) {
+func (p *planner) customer(set ast.SelectionSet, customer *models.Customer) (appendItem, bool) {
 	if selectsAny(selectedBy(p.ctx, set, "Customer"), "user") { // not known here, so the others need not be read for nothing
 		return nil, false
 	}
@@ -194,7 +212,7 @@ func (p planner) customer(set ast.SelectionSet, customer *models.Customer) (appe
 			return p.connection(f.Selections, customer)
 		case "subroles":
 			subroles, ok := try(func() ([]*models.Subrole, error) { return p.resolver.store.Subroles(p.ctx, scope(p.ctx), customer.ID) })
-			if !ok {
+			if !ok || !p.affords(len(subroles)-subrolesSize, f, "Subrole") {
 				return nil, false
 			}
 			item, ok := objects(p, f, "Subrole", subroleLeaves, subroles)
@@ -207,7 +225,7 @@ func (p planner) customer(set ast.SelectionSet, customer *models.Customer) (appe
 
 // connection gives what writes the part of a customer's users that was read along
 // with it.
-func (p planner) connection(set ast.SelectionSet, customer *models.Customer) (appendItem, bool) {
+func (p *planner) connection(set ast.SelectionSet, customer *models.Customer) (appendItem, bool) {
 	prefetched := customer.Prefetched
 	query := prefetched.Query
 	users := newUserConnection(query)
@@ -245,7 +263,7 @@ func (p planner) connection(set ast.SelectionSet, customer *models.Customer) (ap
 }
 
 // edge gives what writes the edges of a list.
-func (p planner) edge(set ast.SelectionSet, edges []*UserEdge) (appendItem, bool) {
+func (p *planner) edge(set ast.SelectionSet, edges []*UserEdge) (appendItem, bool) {
 	return objectOf(p, set, "UserEdge", edgeLeaves, edges, func(f selected) (appendItem, bool) {
 		users := make([]*models.User, len(edges))
 		for i, edge := range edges {
@@ -256,7 +274,7 @@ func (p planner) edge(set ast.SelectionSet, edges []*UserEdge) (appendItem, bool
 }
 
 // user gives what writes the users of a list.
-func (p planner) user(set ast.SelectionSet, users []*models.User) (appendItem, bool) {
+func (p *planner) user(set ast.SelectionSet, users []*models.User) (appendItem, bool) {
 	return objectOf(p, set, "User", userLeaves, users, func(f selected) (appendItem, bool) {
 		switch f.Name {
 		case "subrole":
@@ -279,9 +297,9 @@ func (p planner) user(set ast.SelectionSet, users []*models.User) (appendItem, b
 }
 
 // authorities gives what writes the authorities of the users of a list.
-func (p planner) authorities(f selected, users []*models.User) (appendItem, bool) {
+func (p *planner) authorities(f selected, users []*models.User) (appendItem, bool) {
 	lists, ok := try(func() ([][]*models.Authority, error) { return p.resolver.authoritiesOf(p.ctx, users) })
-	if !ok {
+	if !ok || !p.affords(unpriced(lists), f, "Authority") {
 		return nil, false
 	}
 	var all []*models.Authority
@@ -317,7 +335,7 @@ func try[T any](resolve func() (T, error)) (found T, ok bool) {
 
 // objects gives what writes objects that have leaves only; one that is nil is null.
 // Few of them are many users' own, so each is encoded once and then copied.
-func objects[T any](p planner, f selected, typeName string, leaves leaves[T], values []*T) (appendItem, bool) {
+func objects[T any](p *planner, f selected, typeName string, leaves leaves[T], values []*T) (appendItem, bool) {
 	write, ok := objectOf(p, f.Selections, typeName, leaves, values, func(selected) (appendItem, bool) { return nil, false })
 	type part struct{ start, end int } // of what is written
 	written := map[*T]part{}

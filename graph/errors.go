@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"strings"
-	"sync/atomic"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/ast"
@@ -96,14 +95,11 @@ func describe(ctx context.Context, log *slog.Logger, shown *gqlerror.Error, err 
 	return shown
 }
 
-// loggedKey is the key of how many failures of a request the log has.
-type loggedKey struct{}
-
 // worthLogging counts a failure and reports whether it is to be logged: what fails for
 // a list fails for each of its records.
 func worthLogging(ctx context.Context) bool {
-	logged, ok := ctx.Value(loggedKey{}).(*atomic.Int32)
-	return !ok || logged.Add(1) <= maxErrors
+	request := requestOf(ctx)
+	return request == nil || request.logged.Add(1) <= maxErrors
 }
 
 // cause describes an error for the log by its type and the code that the

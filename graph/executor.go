@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -119,6 +120,20 @@ func maxPageSize(ctx context.Context) int {
 	return models.MaxPageSize
 }
 
+// running is what is known of a request while it runs.
+type running struct {
+	logged atomic.Int32 // failures that the log has
+	budget atomic.Int64 // of [spend]; below zero once it is spent
+}
+
+type runningKey struct{}
+
+// requestOf gives the request that runs, or nil.
+func requestOf(ctx context.Context) *running {
+	request, _ := ctx.Value(runningKey{}).(*running)
+	return request
+}
+
 // Execute finds, parses, validates, prices and runs a document for the caller of ctx.
 func (x *Executor) Execute(ctx context.Context, request Request) Response {
 	var err error
@@ -137,7 +152,8 @@ func (x *Executor) run(ctx context.Context, request Request) Response {
 	if halfInLiteral(request.Query) {
 		return x.refuse(ctx, models.Errorf(models.CodeParseFailed, "query: an escape in a string is half of a surrogate pair"))
 	}
-	ctx = graphql.StartOperationTrace(context.WithValue(ctx, loggedKey{}, new(atomic.Int32)))
+	state := new(running)
+	ctx = graphql.StartOperationTrace(context.WithValue(ctx, runningKey{}, state))
 	operation, listErr := x.prepare(ctx, request)
 	if len(listErr) > 0 {
 		return Response{Errors: capErrors(x.classify(operation, listErr))}
@@ -150,7 +166,9 @@ func (x *Executor) run(ctx context.Context, request Request) Response {
 		return x.refuse(ctx, err)
 	}
 	var cost int
+	state.budget.Store(math.MaxInt64)
 	if !isStored(ctx) {
+		state.budget.Store(int64(x.settings.Limits.Cost))
 		caller := scope(ctx)
 		named := len(caller.CustomerIDs) + len(caller.CustomerNumbers)
 		var err error
@@ -166,6 +184,13 @@ func (x *Executor) run(ctx context.Context, request Request) Response {
 	answer, err := x.dispatch(withSelections(ctx, x.documents.selections(operation)), operation)
 	if err != nil {
 		return x.refuse(ctx, err)
+	}
+	if state.budget.Load() < 0 {
+		// No field is named: callers who may not introspect the schema read this too.
+		response := x.refuse(ctx, models.Errorf(models.CodeTooComplex,
+			"too much is selected of lists that are longer than they are priced for: what they hold beyond that may cost at most %d", x.settings.Limits.Cost))
+		response.Cost = cost
+		return response
 	}
 	if answer == nil { // gqlgen gives nothing once the context is done
 		return x.refuse(ctx, &models.Error{Code: models.CodeTimeout, Message: "The answer took too long.", Err: context.Cause(ctx)})

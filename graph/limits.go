@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"context"
 	"math"
 	"reflect"
 
@@ -18,7 +19,8 @@ type Limits struct {
 	Depth int
 	// Selections is how many fields may be selected, fragments expanded.
 	Selections int
-	// Cost is the most a document may cost; see docs/graphql.md for the prices.
+	// Cost is the most a document may cost; see docs/graphql.md for the prices. What its
+	// lists hold beyond what was priced may cost as much again.
 	Cost int
 }
 
@@ -53,6 +55,38 @@ const (
 	authoritiesSize = 5  // a user has a handful of authorities
 	subrolesSize    = 10 // a customer has about ten subroles
 )
+
+// Nothing bounds how many authorities a user has and how many subroles a customer, and a
+// document repeats them as often as it likes. So those beyond the priced ones are paid for
+// once they are known, before they are written, from a budget of the request. It is as
+// large as Limits.Cost whatever the price was: a document whose price is just allowed has
+// room for longer lists too. A limit on the bytes of an answer would have to be looked at
+// with each leaf, in gqlgen's code as well, and only once much had been written for nothing.
+
+// errSpent ends a field when the budget is spent. Callers do not see it: fields are
+// resolved in any order, so the whole answer is refused and not those that came last.
+var errSpent = models.Errorf(models.CodeTooComplex, "the lists are too long")
+
+// spend takes a cost, which may be 0, from the request's budget. It fails once that is spent.
+func spend(ctx context.Context, cost int) error {
+	if requestOf(ctx).budget.Add(-int64(cost)) < 0 {
+		return errSpent
+	}
+	return nil
+}
+
+// surplus is what entries beyond the priced ones cost when these fields of them are selected.
+func surplus(entries int, fields []selected) int {
+	return multiply(entries, max(1, len(fields)))
+}
+
+// unpriced gives how many authorities there are beyond the priced ones of each user.
+func unpriced(lists [][]*models.Authority) (entries int) {
+	for _, list := range lists {
+		entries += max(0, len(list)-authoritiesSize)
+	}
+	return entries
+}
 
 // weight is what a selection set amounts to. The numbers saturate. perRecord is
 // the cost of what is selected once for each record of the list around it; it is

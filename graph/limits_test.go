@@ -14,6 +14,7 @@ import (
 	"roster/db"
 	"roster/db/dbtest"
 	"roster/graph"
+	"roster/models"
 )
 
 // levels makes a document of n fragments that each spread the next one twice:
@@ -228,6 +229,89 @@ func TestCustomersOfATokenCost(t *testing.T) {
 		response := executor.Execute(auth.WithPrincipal(t.Context(), caller), graph.Request{Query: query})
 		if refused := want > graph.DefaultLimits().Cost; response.Cost != want || refused != (len(response.Errors) > 0) {
 			t.Errorf("%d customers: costs %d, errors %v", named, response.Cost, response.Errors)
+		}
+	}
+}
+
+// Nothing bounds how many subroles a customer and authorities a user has. What there is
+// beyond those priced may cost as much again as a document, whoever writes the answer;
+// stored documents are spared.
+func TestLongListsCost(t *testing.T) {
+	data := fixture()
+	for n := range 509 { // and the one that is there: 500 beyond those priced
+		subrole := *data.Subroles[0]
+		subrole.ID, subrole.Code = models.ID(fmt.Sprintf("00000000-0000-4000-8001-%012d", n)), fmt.Sprintf("s%d", n)
+		subrole.Description = strings.Repeat("d", 100)
+		data.Subroles = append(data.Subroles, &subrole)
+	}
+	var all []int64
+	for id := range int64(100) {
+		all = append(all, 1_000+id)
+		data.Authorities = append(data.Authorities, &models.Authority{ID: 1_000 + id, Name: fmt.Sprintf("ROLE_%d", id)})
+	}
+	for n := range 200 { // of Acme with 30 authorities, of Other with 100
+		user := *data.Users[0]
+		user.ID, user.Number, user.SubroleID = models.ID(fmt.Sprintf("00000000-0000-4000-8002-%012d", n)), int64(1_000+n), nil
+		data.Granted[user.ID] = all[:30]
+		if n >= 100 {
+			user.CustomerID, data.Granted[user.ID] = other, all
+		}
+		data.Users = append(data.Users, &user)
+	}
+	database := dbtest.Open(t, db.SQLite)
+	dbtest.Fill(t, database, data)
+
+	log := slog.New(slog.DiscardHandler)
+	fast, plain := newExecutor(database), graph.NewPlainExecutor(wholeStore{database}, log, settings())
+	long := strings.Repeat("x", 90)
+	descriptions := func(n int) string { return numbered(long+"%d: description ", n) }
+	const wholeUser = `id number username firstName lastName email mobile userType status enabled isEmailVerified isFirstLogin
+		accountNonExpired accountNonLocked credentialsNonExpired createdAt createdBy updatedAt updatedBy lastPasswordResetAt extAuthRefId
+		subrole { id code displayName label description } authorities { id name cleanName }`
+	for name, test := range map[string]struct {
+		query   string
+		refused bool
+	}{
+		"subroles, all fields":             {`{ customer(id: $c) { subroles { id code displayName label description } } }`, false},
+		"subroles, by many names":          {`{ customer(id: $c) { ` + numbered("a%d: subroles { ...F } ", 20) + `} } fragment F on Subrole { ` + descriptions(45) + `}`, true},
+		"of the customer of each user":     {`{ customer(id: $c) { users(first: 100) { nodes { customer { subroles { id } } } } } }`, true},
+		"of the customer of a few users":   {`{ customer(id: $c) { users(first: 10) { nodes { customer { subroles { id label } } } } } }`, false},
+		"without any field":                {`{ customer(id: $c) { ` + numbered("a%d: subroles { id @skip(if: true) } ", 30) + `} }`, true},
+		"exactly what is allowed":          {`{ customer(id: $c) { subroles { ` + descriptions(20) + `} } }`, false},
+		"one more":                         {`{ customer(id: $c) { subroles { ` + descriptions(21) + `} } }`, true},
+		"the same field twice":             {`{ customer(id: $c) { subroles { ...F ...F } } } fragment F on Subrole { ` + descriptions(20) + `}`, false},
+		"in several root fields":           {`{ a: customer(id: $c) { ...F } b: customer(id: $c) { ...F } } fragment F on Customer { subroles { ` + descriptions(10) + `} users { totalCount } }`, false},
+		"in several root fields, one more": {`{ a: customer(id: $c) { ...F } b: customer(id: $c) { ...F } } fragment F on Customer { subroles { ` + descriptions(11) + `} users { nodes { id } } }`, true},
+		"paid for once":                    {`{ customer(id: $c) { subroles { ` + descriptions(18) + `} users(first: 1) { nodes { customer { users(first: 1) { nodes { id } } } } } } }`, false},
+		"by node":                          {`{ node(id: $c) { ... on Customer { subroles { ` + descriptions(21) + `} } } }`, true},
+		"authorities, the largest page":    {`{ customer(id: $c) { users(first: 100, orderBy: {field: NUMBER, direction: DESC}) { nodes { ` + wholeUser + ` } } } }`, false},
+		"authorities, all fields":          {`{ customer(id: $o) { users(first: 100) { nodes { authorities { id name cleanName } } } } }`, true},
+		"authorities, one field":           {`{ customer(id: $o) { users(first: 100) { nodes { authorities { name } } } } }`, false},
+		"authorities, by edges":            {`{ customer(id: $o) { users(first: 100) { edges { node { a: authorities { id } b: authorities { id } } } } } }`, true},
+		"authorities of one user":          {`{ customer(id: $o) { user(id: "00000000-0000-4000-8002-000000000100") { authorities { ` + numbered("a%d: name ", 100) + `} } } }`, false},
+		"authorities of one user, by many": {`{ customer(id: $o) { user(id: "00000000-0000-4000-8002-000000000100") { authorities { ` + numbered("a%d: name ", 110) + `} } } }`, true},
+	} {
+		request := graph.Request{Query: strings.NewReplacer("$c", `"`+string(acme)+`"`, "$o", `"`+string(other)+`"`).Replace(test.query)}
+		want := plain.Execute(as(t, "admin"), request)
+		for range 2 { // what is selected is kept from the first time
+			got := fast.Execute(as(t, "admin"), request)
+			if answer(t, got) != answer(t, want) {
+				t.Errorf("%s: %.300s %v\nand from gqlgen %.300s %v", name, got.Data, got.Errors, want.Data, want.Errors)
+			}
+			refused := len(got.Errors) == 1 && got.Data == nil && got.Errors[0].Extensions["code"] == "COMPLEXITY_LIMIT_EXCEEDED" &&
+				strings.Contains(got.Errors[0].Message, "may cost at most 10000")
+			if refused != test.refused || !refused && len(got.Errors) > 0 {
+				t.Errorf("%s: costs %d, %d bytes, errors %v", name, got.Cost, len(got.Data), got.Errors)
+			}
+			if got.Cost == 0 || got.Cost > graph.DefaultLimits().Cost {
+				t.Errorf("%s: costs %d, and is to be refused for its lists only", name, got.Cost)
+			}
+		}
+	}
+	request := graph.Request{Query: `{ customerByNumber(number: 2) { users(first: 1000) { nodes { authorities { id name cleanName } } } } }`}
+	for _, executor := range []*graph.Executor{fast, plain} {
+		if stored := executor.ExecuteStored(as(t, "admin"), request); len(stored.Errors) > 0 || strings.Count(string(stored.Data), `"name"`) < 10_000 {
+			t.Errorf("stored: %.300s %v", stored.Data, stored.Errors)
 		}
 	}
 }

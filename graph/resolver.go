@@ -112,6 +112,30 @@ func (r *Resolver) userOf(ctx context.Context, customer *models.Customer, id mod
 	return found[id], nil
 }
 
+// subroles gives the subroles of a customer for gqlgen to write, unless they are too many.
+func (r *Resolver) subroles(ctx context.Context, customer *models.Customer) ([]*models.Subrole, error) {
+	if err := spend(ctx, 0); err != nil {
+		return nil, err
+	}
+	subroles, err := r.store.Subroles(ctx, scope(ctx), customer.ID)
+	if extra := len(subroles) - subrolesSize; extra > 0 && err == nil {
+		err = spend(ctx, surplus(extra, selectedBy(ctx, selectionOf(ctx), "Subrole")))
+	}
+	return subroles, err
+}
+
+// authorities gives the authorities of each user for gqlgen to write, unless they are too many.
+func (r *Resolver) authorities(ctx context.Context, users []*models.User) ([][]*models.Authority, error) {
+	if err := spend(ctx, 0); err != nil {
+		return nil, err
+	}
+	lists, err := r.authoritiesOf(ctx, users)
+	if extra := unpriced(lists); extra > 0 && err == nil {
+		err = spend(ctx, surplus(extra, selectedBy(ctx, selectionOf(ctx), "Authority")))
+	}
+	return lists, err
+}
+
 // customersOf gives the customer of each user, in the order of users. One that is gone
 // was deleted with its users after they were read.
 func (r *Resolver) customersOf(ctx context.Context, users []*models.User) ([]*models.Customer, error) {

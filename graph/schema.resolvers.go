@@ -20,7 +20,7 @@ func (r *customerResolver) User(ctx context.Context, obj *models.Customer, id mo
 }
 
 func (r *customerResolver) Subroles(ctx context.Context, obj *models.Customer) ([]*models.Subrole, error) {
-	return r.store.Subroles(ctx, scope(ctx), obj.ID)
+	return r.subroles(ctx, obj)
 }
 
 func (r *queryResolver) Viewer(ctx context.Context) (*Viewer, error) {
@@ -54,7 +54,7 @@ func (r *userResolver) Subrole(ctx context.Context, objs []*models.User) ([]*mod
 }
 
 func (r *userResolver) Authorities(ctx context.Context, objs []*models.User) ([][]*models.Authority, error) {
-	return r.authoritiesOf(ctx, objs)
+	return r.authorities(ctx, objs)
 }
 
 func (r *viewerResolver) Customers(ctx context.Context, obj *Viewer) ([]*models.Customer, error) {
