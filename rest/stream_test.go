@@ -410,7 +410,7 @@ func TestCutIsNoPanic(t *testing.T) {
 	request.Header.Set("current-company-id", "1")
 	func() {
 		defer func() {
-			if value := recover(); value != http.ErrAbortHandler {
+			if value := recover(); value != http.ErrAbortHandler { //nolint:errorlint // as net/http compares it
 				t.Errorf("the answer ended with %v", value)
 			}
 		}()
