@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -558,6 +559,39 @@ func TestKeySetRedirect(t *testing.T) {
 		}))
 		wantCode(t, v, oldToken(), "")
 	})
+}
+
+// A foreign host that is asked over TLS does not choose what is read here, and no way is
+// endless.
+func TestRedirectsOfKeySets(t *testing.T) {
+	request := func(address string) *http.Request {
+		return httptest.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
+	}
+	const foreign, here = "https://keys.example.com/jwks", "http://127.0.0.1/jwks"
+	for _, test := range []struct {
+		from, to string
+		via      int
+		followed bool
+	}{
+		{foreign, foreign, 1, true}, {here, here, 1, true}, {here, foreign, 1, true}, {foreign, here, 1, false},
+		{foreign, "http://keys.example.com/jwks", 1, false}, {foreign, foreign, 3, true}, {foreign, foreign, 4, false},
+	} {
+		if err := auth.CheckRedirect(request(test.to), slices.Repeat([]*http.Request{request(test.from)}, test.via)); (err == nil) != test.followed {
+			t.Errorf("%+v: %v", test, err)
+		}
+	}
+}
+
+// Keys come over TLS, or from this host by any of its names.
+func TestAddressesOfKeySets(t *testing.T) {
+	for _, address := range []string{"https://keys.example.com/jwks", "http://localhost:1/jwks", "http://127.0.0.2/jwks", "http://[::1]/jwks"} {
+		issuer := auth.Issuer{Name: "i", Audience: "a", JWKSURL: address}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel() // nothing is asked
+		if _, err := auth.NewVerifier(ctx, slog.New(slog.DiscardHandler), issuer); err != nil {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
 }
 
 // The same over real sockets, and nothing is left when the context ends: not
