@@ -45,6 +45,15 @@ func deepUsers(l listing, scope models.Scope, query models.UserQuery, statuses [
 	return &windowStatement[models.User]{&statement{text: text, args: args, read: read}, query.Window, found}
 }
 
+// deepFilteredUsers makes the statement for a deep page of a filter for which nothing is
+// counted. All users before it are passed over, but not read with their authorities.
+func deepFilteredUsers(l listing, w models.Window, most string) *windowStatement[models.User] {
+	page := window("SELECT u.id FROM users AS u", l.matching, w, most, l.keys, l.descending, l.after, l.before, l.columns.fields)
+	page.statement.text = l.columns.selectUsers() + " WHERE u.id IN (SELECT id FROM (" + page.statement.text + ") AS page LIMIT " + limit(w) +
+		") ORDER BY " + ordered(l.keys, l.descending)
+	return page
+}
+
 // deepStatement reads the page from one end or the other of the stretch of the list
 // that it lies in: the end that is not wanted has the limit 0 and is not begun. The
 // last limit is a number, so that PostgreSQL knows how few the ids are.

@@ -233,6 +233,32 @@ func TestPlansOfDeepPages(t *testing.T) {
 	})
 }
 
+// TestPlansOfDeepFilteredPages holds that the authorities are read of the users of the page
+// only, and not of those before it.
+func TestPlansOfDeepFilteredPages(t *testing.T) {
+	defer db.SetDeepFrom(100)()
+	store := dbtest.Open(t, db.Postgres)
+	data := dbtest.Users(3_000, 33)
+	conn := dbtest.Connect(t, store)
+	dbtest.Write(t, conn, data)
+	counter := dbtest.Count(store)
+	query := models.UserQuery{
+		CustomerID: data.Customers[0].ID, Filter: &models.UserFilter{IsFirstLogin: new(false)},
+		Order: models.DefaultUserOrder(), Window: models.Window{Size: 20, Offset: 100}, Fields: models.FieldAuthorityIDs,
+	}
+	if users, _, err := store.Users(t.Context(), everything, query); err != nil || len(users) != 20 {
+		t.Fatalf("%d users, error %v", len(users), err)
+	}
+	_, plan := explain(t, conn, counter.Seen()[0])
+	var plans []struct{ Plan planNode }
+	if err := json.Unmarshal([]byte(plan), &plans); err != nil {
+		t.Fatal(err)
+	}
+	if loops := plans[0].Plan.loops("user_authorities"); loops == 0 || loops > 21 {
+		t.Errorf("they are read %.0f times: %s", loops, plan)
+	}
+}
+
 // planNode is a node of a plan as PostgreSQL describes it.
 type planNode struct {
 	Type     string  `json:"Node Type"`
@@ -242,6 +268,17 @@ type planNode struct {
 	Removed  float64 `json:"Rows Removed by Filter"`
 	Recheck  float64 `json:"Rows Removed by Index Recheck"`
 	Plans    []planNode
+}
+
+// loops gives how often a table was read.
+func (n planNode) loops(relation string) (loops float64) {
+	if n.Relation == relation {
+		loops = n.Loops
+	}
+	for _, part := range n.Plans {
+		loops = max(loops, part.loops(relation))
+	}
+	return loops
 }
 
 // most gives the most rows that a node of the plan looked at.

@@ -161,6 +161,9 @@ func (db *DB) listUsers(l listing, scope models.Scope, query models.UserQuery) *
 	if db.engine == Postgres && strings.Contains(l.matching.sql, searchKey) {
 		most = "(SELECT " + most + ")"
 	}
+	if query.Window.Offset >= deepFrom {
+		return deepFilteredUsers(l, query.Window, most)
+	}
 	return window(l.columns.selectUsers(), l.matching, query.Window, most, l.keys, l.descending, l.after, l.before, l.columns.fields)
 }
 
