@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"runtime"
 	"sync"
@@ -128,10 +129,10 @@ func hasRoom(ctx context.Context, full func() bool, refused *atomic.Int64) bool 
 	return refused.Load() == before && !full()
 }
 
-// refusal is the error of a request that gets no slot. When it is over, as its client has
-// left, that is no sign of load, and not counted as one.
+// refusal is the error of a request that gets no slot. When its client has left, that is no
+// sign of load, and not counted as one. A time that is over while it waited is one.
 func (a *admission) refusal(ctx context.Context) error {
-	if ctx.Err() != nil {
+	if hasLeft(ctx) {
 		return tookTooLong(ctx)
 	}
 	a.refused.Add(1)
@@ -140,6 +141,9 @@ func (a *admission) refusal(ctx context.Context) error {
 	}
 	return models.Errorf(models.CodeUnavailable, "The server has too much to do. Try again in a moment.")
 }
+
+// hasLeft reports whether the client of a request has left.
+func hasLeft(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }
 
 // slot is what one document holds while it runs.
 type slot struct {
@@ -179,7 +183,7 @@ func (s slot) full() bool {
 // refusal unregisters a document that gets no slot.
 func (s slot) refusal(ctx context.Context) error {
 	s.unregister()
-	if ctx.Err() == nil {
+	if !hasLeft(ctx) {
 		s.usage.refused.Add(1)
 	}
 	return s.admission.refusal(ctx)
@@ -198,7 +202,7 @@ func (s slot) release() {
 }
 
 // acquireOrRefuse gives a slot, for which it waits a moment. The error is a
-// *models.Error of CodeUnavailable, or of CodeTimeout when ctx is over.
+// *models.Error of CodeUnavailable, or of CodeTimeout when the client has left.
 func (a *admission) acquireOrRefuse(ctx context.Context) (slot, error) {
 	s := a.register(ctx)
 	if s.tryAcquire() {

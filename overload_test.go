@@ -318,6 +318,23 @@ func TestWhoLeavesIsNotRefused(t *testing.T) {
 	}
 }
 
+// Who waits until the time is over is refused as anybody else: the server has too much to do.
+func TestWaitingUntilTheTimeIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		admission := newAdmission(1, 1, 1)
+		first, err := admission.acquireOrRefuse(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer first.release()
+		ctx, cancel := context.WithTimeout(t.Context(), maxWait/2)
+		defer cancel()
+		if _, err := admission.acquireOrRefuse(ctx); models.AsError(err).Code != models.CodeUnavailable || admission.refused.Load() != 1 || first.usage.refused.Load() != 1 {
+			t.Errorf("%v, %d and %d refused", err, admission.refused.Load(), first.usage.refused.Load())
+		}
+	})
+}
+
 // secretsReader is read for the secrets of a page.
 type secretsReader func(ctx context.Context) error
 

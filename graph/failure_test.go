@@ -245,6 +245,8 @@ func TestChangesWhileAQueryRuns(t *testing.T) {
 	}
 }
 
+// An answer over HTTP of which a part could not be read: the rest stands, in JSON that can
+// be read.
 func TestPartOfAnAnswer(t *testing.T) {
 	database := dbtest.Open(t, db.SQLite)
 	dbtest.Fill(t, database, fixture())
@@ -271,12 +273,14 @@ func TestPartOfAnAnswer(t *testing.T) {
 	}
 }
 
+// panickingStore panics with a value that nobody may read.
 type panickingStore struct{ graph.Store }
 
 func (panickingStore) CustomerByNumber(context.Context, models.Scope, int64) (*models.Customer, error) {
 	panic("a secret")
 }
 
+// A panic in a resolver is told to the log, with the request's id and without its value.
 func TestPanicInTheLog(t *testing.T) {
 	var log strings.Builder
 	executor := graph.NewExecutor(panickingStore{}, slog.New(slog.NewTextHandler(&log, nil)), settings())

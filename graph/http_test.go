@@ -380,6 +380,7 @@ func TestNegotiate(t *testing.T) {
 	}
 }
 
+// A body of exactly the size that is allowed is read, zipped or not.
 func TestBodyOfTheLargestSize(t *testing.T) {
 	target := serve(t, settings())
 	const query = `{"query":"{ viewer { subject } }"}`
@@ -394,6 +395,7 @@ func TestBodyOfTheLargestSize(t *testing.T) {
 	}
 }
 
+// Every answer tells caches and clients what it depends on and how long it is.
 func TestHeadersOfAnswers(t *testing.T) {
 	target := serve(t, settings())
 	for _, query := range []string{"{ viewer { subject } }", "{ nope }", "{ __schema { types { name description fields { name description } } } }"} {
@@ -404,6 +406,7 @@ func TestHeadersOfAnswers(t *testing.T) {
 	}
 }
 
+// What is used stays, and what nobody asks for goes.
 func TestLeastRecentlyUsedGoes(t *testing.T) {
 	target := serve(t, settings())
 	ask := func(query, hash string) string {

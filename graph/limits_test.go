@@ -381,6 +381,7 @@ func TestOddSearches(t *testing.T) {
 	})
 }
 
+// The limits of what is below __schema hold below __type as well.
 func TestLimitsBelowType(t *testing.T) {
 	ofType := func(levels int) string {
 		return strings.Repeat("ofType { ", levels) + "name" + strings.Repeat(" }", levels)
@@ -406,6 +407,7 @@ func TestLimitsBelowType(t *testing.T) {
 	}
 }
 
+// What is allowed is allowed to the last level, field and cost.
 func TestLimitsAreInclusive(t *testing.T) {
 	database := dbtest.Open(t, db.SQLite)
 	dbtest.Fill(t, database, fixture())
@@ -435,6 +437,8 @@ func TestLimitsAreInclusive(t *testing.T) {
 	}
 }
 
+// What is part of the program is not priced: an operator who allows callers little does
+// not turn the legacy APIs off.
 func TestStoredDocumentsHaveNoPrice(t *testing.T) {
 	database := dbtest.Open(t, db.SQLite)
 	dbtest.Fill(t, database, fixture())
@@ -450,6 +454,7 @@ func TestStoredDocumentsHaveNoPrice(t *testing.T) {
 	}
 }
 
+// Every price of docs/graphql.md is what a document costs.
 func TestPrices(t *testing.T) {
 	database := dbtest.Open(t, db.SQLite)
 	dbtest.Fill(t, database, fixture())
@@ -479,6 +484,8 @@ func TestPrices(t *testing.T) {
 	}
 }
 
+// A document that weighs more than a number holds is refused like one that weighs too
+// much.
 func TestWeightsSaturate(t *testing.T) {
 	for n := 61; n <= 90; n++ {
 		response := newExecutor(nil).Execute(as(t, "member"), graph.Request{Query: levels(n)})
@@ -488,6 +495,7 @@ func TestWeightsSaturate(t *testing.T) {
 	}
 }
 
+// A message repeats no more of a document than helps.
 func TestMessagesAreShort(t *testing.T) {
 	response := newExecutor(nil).Execute(as(t, "member"), graph.Request{Query: "{ " + strings.Repeat("x", 60_000) + " }"})
 	if len(response.Errors) != 1 || len(response.Errors[0].Message) > 1_010 || !strings.HasSuffix(response.Errors[0].Message, "…") {
@@ -495,6 +503,8 @@ func TestMessagesAreShort(t *testing.T) {
 	}
 }
 
+// Values are checked inside fragments too, and a validation ends with the first error too
+// many.
 func TestValuesInFragments(t *testing.T) {
 	const huge = "customerByNumber(number: 99999999999999999999999) { id }"
 	for query, want := range map[string]string{

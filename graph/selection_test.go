@@ -60,6 +60,8 @@ func TestWhatIsKeptForADocumentIsKeptOnce(t *testing.T) {
 	}
 }
 
+// What variables select is worked out for each request, wherever in the document they
+// decide.
 func TestSelectionsByVariables(t *testing.T) {
 	database := dbtest.Open(t, db.SQLite)
 	dbtest.Fill(t, database, fixture())

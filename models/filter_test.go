@@ -126,6 +126,7 @@ func TestUserFilterValidate(t *testing.T) {
 	}
 }
 
+// The list of subroles is bounded like every other.
 func TestManySubroles(t *testing.T) {
 	filter := func(n int) *models.UserFilter {
 		return &models.UserFilter{SubroleID: &models.IDFilter{In: make([]models.ID, n)}}

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"errors"
 	"net/http"
 
@@ -126,7 +127,9 @@ func (a *API) refusal(err error) *refusal {
 // around the API uses it for what it refuses itself.
 func (a *API) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	refused := a.refusal(err)
-	if refused.status >= http.StatusInternalServerError {
+	// Nobody waits for an answer that took too long as its client has left.
+	left := models.AsError(err).Code == models.CodeTimeout && errors.Is(r.Context().Err(), context.Canceled)
+	if refused.status >= http.StatusInternalServerError && !left {
 		a.logFailure(r, err)
 	}
 	header := w.Header()

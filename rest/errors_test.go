@@ -29,6 +29,7 @@ import (
 // failing is an executor that answers everything with one error.
 type failing struct{ code models.Code }
 
+// ExecuteStored runs a document, or panics.
 func (f failing) ExecuteStored(context.Context, graph.Request) graph.Response {
 	return graph.Response{Errors: gqlerror.List{{
 		Message:    "what GraphQL says",
@@ -151,6 +152,7 @@ func TestDocumentsFitTheSchema(t *testing.T) {
 	}
 }
 
+// panicsAt is an executor that panics at the second page of a list.
 type panicsAt struct{ *paged }
 
 func (p panicsAt) ExecuteStored(ctx context.Context, request graph.Request) graph.Response {
@@ -161,6 +163,8 @@ func (p panicsAt) ExecuteStored(ctx context.Context, request graph.Request) grap
 	return response
 }
 
+// A panic in the middle of an answer cuts it: an error after a part of the array would end
+// it in order.
 func TestPanicInTheMiddle(t *testing.T) {
 	database := dbtest.Open(t, db.SQLite)
 	data := dbtest.Users(100, 3)
@@ -177,8 +181,31 @@ func TestPanicInTheMiddle(t *testing.T) {
 	}
 }
 
+// The log has a failure when the time for an answer is over, and none when its client has
+// left.
+func TestWhoLeavesIsNoFailure(t *testing.T) {
+	for _, left := range []bool{false, true} {
+		var log bytes.Buffer
+		config := configFor(nil)
+		config.Log = slog.New(slog.NewTextHandler(&log, nil))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		if left {
+			cancel()
+		}
+		answer := httptest.NewRecorder()
+		rest.NewTestinium(config).Refuse(answer, httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil),
+			&models.Error{Code: models.CodeTimeout, Message: "The answer took too long.", Err: context.DeadlineExceeded})
+		if answer.Code != http.StatusGatewayTimeout || (log.Len() == 0) != left {
+			t.Errorf("left: %t; %d, and the log has %q", left, answer.Code, log.String())
+		}
+	}
+}
+
+// brokenSecrets is a store of credentials that fails after some pages.
 type brokenSecrets struct{ after int }
 
+// LegacyCredentialsByUser fails.
 func (s *brokenSecrets) LegacyCredentialsByUser(context.Context, models.Scope, []models.ID) (map[models.ID]*models.LegacyCredentials, error) {
 	s.after--
 	if s.after < 0 {
@@ -187,6 +214,8 @@ func (s *brokenSecrets) LegacyCredentialsByUser(context.Context, models.Scope, [
 	return nil, nil
 }
 
+// What fails on this side, before an answer and in the middle of one, is told to the log,
+// with the request's id and without the text of its cause.
 func TestFailuresInTheLog(t *testing.T) {
 	for _, after := range []int{0, 1} {
 		database := dbtest.Open(t, db.SQLite)

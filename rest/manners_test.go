@@ -350,6 +350,7 @@ func TestWholeBodiesAreCompressedBeforeTheyAreSent(t *testing.T) {
 	}
 }
 
+// OPTIONS tells of addresses that lead nowhere, as every method does.
 func TestOptionsOfNothing(t *testing.T) {
 	s := serve(t, configFor(nil))
 	for path, want := range map[string]string{
@@ -362,6 +363,7 @@ func TestOptionsOfNothing(t *testing.T) {
 	}
 }
 
+// The public pages can only be read.
 func TestMethodsOfPages(t *testing.T) {
 	for name, page := range map[string]http.Handler{"OpenAPI": rest.OpenAPI(), "Docs": rest.Docs()} {
 		for method, status := range map[string]int{http.MethodGet: 200, http.MethodHead: 200, http.MethodPost: 405, http.MethodDelete: 405} {

@@ -442,6 +442,7 @@ func words(n int) string {
 	return strings.Join(list, "+")
 }
 
+// A text of the subrole is looked up before the list: there too a customer can be missing.
 func TestSubroleOfNoCustomer(t *testing.T) {
 	s, _ := filled(t, 10, nil)
 	want := `404 {"message":"There is no customer ` + string(absent) + `.","errorCode":"ERR_NOT_FOUND"}`

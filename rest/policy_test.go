@@ -165,6 +165,7 @@ func TestForeignAndAbsentLookTheSame(t *testing.T) {
 	})
 }
 
+// One user that is refused has a word of its own in Testinium's document.
 func TestWordOfARefusedUser(t *testing.T) {
 	s, data := filled(t, 10, func(config *rest.Config) {
 		config.Authenticate = callers{"caller": {Subject: "s", Authorities: []string{auth.RoleCompanyAdmin}, CustomerIDs: []models.ID{absent}}}.authenticate

@@ -380,6 +380,7 @@ func (s *server) open(t *testing.T, path string) *http.Response {
 	return answer
 }
 
+// HEAD reads no more than the first page.
 func TestHeadReadsOnePage(t *testing.T) {
 	database := dbtest.Open(t, db.SQLite)
 	data := dbtest.Users(100, 3)
@@ -397,6 +398,7 @@ func TestHeadReadsOnePage(t *testing.T) {
 	}
 }
 
+// What is cut on purpose is no panic to the log.
 func TestCutIsNoPanic(t *testing.T) {
 	database := dbtest.Open(t, db.SQLite)
 	data := dbtest.Users(100, 3)
