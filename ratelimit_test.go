@@ -84,3 +84,17 @@ func TestRateLimitForgetsCallers(t *testing.T) {
 		t.Error("one who calls all the time was forgotten")
 	}
 }
+
+// Without a burst of its own, a caller may make at once what one second allows.
+func TestRateLimitWithoutABurst(t *testing.T) {
+	handler := newRateLimiter(2.5, 0).middleware(func(w http.ResponseWriter, _ *http.Request, _ error) {
+		w.WriteHeader(http.StatusTooManyRequests)
+	})(http.NotFoundHandler())
+	for i, want := range []int{http.StatusNotFound, http.StatusNotFound, http.StatusNotFound, http.StatusTooManyRequests} {
+		answer := httptest.NewRecorder()
+		handler.ServeHTTP(answer, httptest.NewRequest("GET", "/", nil))
+		if policy := answer.Header().Get("RateLimit-Policy"); answer.Code != want || policy != `"caller";q=3;w=2` {
+			t.Errorf("request %d: %d, want %d; the policy is %s", i, answer.Code, want, policy)
+		}
+	}
+}

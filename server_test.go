@@ -11,6 +11,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -775,6 +776,25 @@ func TestSettingsAreDocumented(t *testing.T) {
 			if strings.HasPrefix(flag, "--") && len(flag) > 2 && flag != "--help" && !strings.Contains(string(settings), "`"+flag+"`") {
 				t.Errorf("docs/settings.md does not tell of %s %s", name, flag)
 			}
+		}
+	}
+}
+
+// An id of the caller stands in the log and in a header only if it can do no harm there.
+func TestRequestIDs(t *testing.T) {
+	server := &server{}
+	for id, kept := range map[string]bool{
+		"az-AZ_09.": true, strings.Repeat("x", 64): true,
+		"": false, strings.Repeat("x", 65): false, "a b": false, "a\"b": false, "a/b": false, "a:b": false,
+		"a@b": false, "a[b": false, "a`b": false, "a{b": false, "a\x7fb": false, "a\xffb": false, "a\r\nb": false,
+	} {
+		var inside string
+		handler := server.assignRequestID(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { inside = graph.RequestID(r.Context()) }))
+		request, answer := httptest.NewRequest("GET", "/", nil), httptest.NewRecorder()
+		request.Header.Set("X-Request-Id", id)
+		handler.ServeHTTP(answer, request)
+		if got := answer.Header().Get("X-Request-Id"); got == "" || got != inside || (got == id) != kept {
+			t.Errorf("%q became %q in the header and %q in the log", id, got, inside)
 		}
 	}
 }

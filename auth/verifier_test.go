@@ -6,8 +6,10 @@ import (
 	"crypto/ecdh"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
 	"fmt"
 	"math/big"
@@ -480,5 +482,60 @@ func TestSignExpired(t *testing.T) {
 	}
 	if _, err := newVerifier(t, secretIssuer()).Verify(t.Context(), token); codeOf(err) != models.CodeUnauthenticated {
 		t.Errorf("an expired token: %v", err)
+	}
+}
+
+// A claim that is no object holds no claim, and the token is not taken for one without it.
+func TestVerifyClaimPathThroughAText(t *testing.T) {
+	issuer := secretIssuer()
+	issuer.CustomerClaim = "org.customer"
+	claims := goodClaims(issuerName).with(fields{"customer_id": nil, "org": "everything"})
+	if p, err := newVerifier(t, issuer).Verify(t.Context(), hs256(nil, claims)); codeOf(err) != models.CodeUnauthenticated {
+		t.Errorf("read %+v, error %v", p, err)
+	}
+}
+
+// A signature that fits no key makes nobody wait while there was a refresh just now.
+func TestKeySetBadSignatureWithoutKid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := verifierOn(t, newKeyHost(t, text(oldKeys())))
+		wantCode(t, v, oldToken(), "")
+		bad := rawToken(`{"alg":"ES256"}`, longLived(), signWith(jwt.SigningMethodES256, otherP256()))
+		wantCode(t, v, bad, models.CodeUnauthenticated)
+		began := time.Now()
+		wantCode(t, v, bad, models.CodeUnauthenticated)
+		if waited := time.Since(began); waited != 0 {
+			t.Errorf("it waited %v for a refresh that there is none of", waited)
+		}
+	})
+}
+
+// Keys whose check is too much work, or proves nothing, are not taken.
+func TestUnsafeRSAKeys(t *testing.T) {
+	modulus := func(bits uint) *big.Int { return new(big.Int).SetBit(big.NewInt(1), int(bits)-1, 1) }
+	tests := []struct {
+		name string
+		key  *rsa.PublicKey
+		want string
+	}{
+		{"Good", &rsa.PublicKey{N: rsaKey().N, E: 3}, ""},
+		{"Largest", &rsa.PublicKey{N: modulus(8192), E: 65537}, ""},
+		{"TooLarge", &rsa.PublicKey{N: modulus(8193), E: 65537}, "the RSA key has 8193 bits; between 2048 and 8192 are needed"},
+		{"ExponentOne", &rsa.PublicKey{N: rsaKey().N, E: 1}, "the RSA key has the exponent 1, which is not safe"},
+		{"ExponentEven", &rsa.PublicKey{N: rsaKey().N, E: 65536}, "the RSA key has the exponent 65536, which is not safe"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			der, err := asn1.Marshal(*tt.key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			issuer := secretIssuer()
+			issuer.Secret, issuer.PublicKeyPEM = nil, pem.EncodeToMemory(&pem.Block{Type: "RSA PUBLIC KEY", Bytes: der})
+			_, err = auth.NewVerifier(t.Context(), nil, issuer)
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.HasSuffix(err.Error(), tt.want)) {
+				t.Errorf("error %v, want %q", err, tt.want)
+			}
+		})
 	}
 }

@@ -1376,3 +1376,162 @@ func dumpImport(t testing.TB, conn *bun.DB) map[string][]string {
 	}
 	return content
 }
+
+// A subrole that is absent stays, and one that is null is taken away.
+func TestImportOfSubrolesThatAreAbsentOrNull(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		options := db.ImportOptions{Customer: "77"}
+		subrole := map[string]any{"id": importUUID(500), "code": "cro", "display_name": "", "label": "", "description": ""}
+		with := recordFields{"subrole": subrole}
+		mustImport(t, d, db.SourceWorth, documentOf(worthRecord(1, with), worthRecord(2, with)), options)
+		got := mustImport(t, d, db.SourceWorth, documentOf(withoutKey(worthRecord(1, nil), "subrole"), worthRecord(2, nil)), options)
+		checkDiff(t, "the summary", db.ImportSummary{Rows: 2, UsersUnchanged: 1, UsersUpdated: 1}, got)
+		users := importedUsers(t, d, importedCustomer(t, d, 77).ID)
+		if id := users[0].SubroleID; id == nil || *id != models.ID(importUUID(500)) {
+			t.Errorf("a subrole that is absent did not stay: %v", id)
+		}
+		if id := users[1].SubroleID; id != nil {
+			t.Errorf("a subrole that is null stayed: %v", *id)
+		}
+	})
+}
+
+// A code may go from one subrole to another in a file, whatever else changes after it.
+func TestImportOfCodesThatMove(t *testing.T) {
+	subrole := func(n int, code, label string) recordFields {
+		return recordFields{"subrole": map[string]any{"id": importUUID(n), "code": code, "display_name": "", "label": label, "description": ""}}
+	}
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		options := db.ImportOptions{Customer: "77"}
+		mustImport(t, d, db.SourceWorth, documentOf(worthRecord(1, subrole(500, "cro", "")), worthRecord(2, subrole(501, "ceo", ""))), options)
+		got := mustImport(t, d, db.SourceWorth, documentOf(
+			worthRecord(1, subrole(500, "cfo", "")), worthRecord(2, subrole(501, "ceo", "Chief")), worthRecord(3, subrole(502, "cro", ""))), options)
+		checkDiff(t, "the summary", db.ImportSummary{Rows: 3, UsersCreated: 1, UsersUnchanged: 2, SubrolesCreated: 1, SubrolesUpdated: 2}, got)
+		subroles, err := d.Subroles(t.Context(), importScope, importedCustomer(t, d, 77).ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		codes := map[models.ID]string{}
+		for _, s := range subroles {
+			codes[s.ID] = s.Code + s.Label
+		}
+		checkDiff(t, "the codes", map[models.ID]string{models.ID(importUUID(500)): "cfo", models.ID(importUUID(501)): "ceoChief", models.ID(importUUID(502)): "cro"}, codes)
+		users, _, err := d.Users(t.Context(), importScope, models.UserQuery{
+			CustomerID: importedCustomer(t, d, 77).ID, Window: models.Window{Size: 9}, Filter: &models.UserFilter{Subrole: &models.StringFilter{Eq: new("CRO")}},
+		})
+		if err != nil || len(users) != 1 || users[0].ID != models.ID(importUUID(3)) {
+			t.Errorf("the code finds %v, error %v", users, err)
+		}
+	})
+}
+
+// What a row does not say about authorities and secrets stays as it is.
+func TestImportKeepsAuthoritiesAndSecrets(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		role := func(id int) any { return map[string]any{"entityId": id, "name": fmt.Sprint("ROLE_", id)} }
+		stored := testiniumRecord(1, recordFields{"authorities": []any{role(7), role(8)}, "accessToken": nil, "vcsPassword": "first"})
+		mustImport(t, d, db.SourceTestinium, documentOf(stored), db.ImportOptions{})
+		user := importedUsers(t, d, importedCustomer(t, d, 3393).ID)[0]
+		for _, step := range []struct {
+			name     string
+			source   db.Source
+			record   recordFields
+			want     db.ImportSummary
+			roles    []int64
+			password string
+		}{
+			{"Worth", db.SourceWorth, worthRecord(1, recordFields{"id": string(user.ID)}), db.ImportSummary{Rows: 1, UsersUpdated: 1}, []int64{7, 8}, "first"},
+			{"Again", db.SourceTestinium, maps.Clone(stored), db.ImportSummary{Rows: 1, UsersUpdated: 1}, []int64{7, 8}, "first"},
+			{"Absent", db.SourceTestinium, withoutKey(withoutKey(maps.Clone(stored), "authorities"), "vcsPassword"), db.ImportSummary{Rows: 1, UsersUnchanged: 1}, []int64{7, 8}, "first"},
+			{"OtherSecret", db.SourceTestinium, mapsWith(stored, recordFields{"vcsPassword": "second"}), db.ImportSummary{Rows: 1, UsersUpdated: 1}, []int64{7, 8}, "second"},
+			{"OtherAuthority", db.SourceTestinium, mapsWith(stored, recordFields{"vcsPassword": "second", "authorities": []any{role(8)}}), db.ImportSummary{Rows: 1, UsersUpdated: 1}, []int64{8}, "second"},
+		} {
+			checkDiff(t, step.name, step.want, mustImport(t, d, step.source, documentOf(step.record), db.ImportOptions{Customer: "3393"}))
+			authorities, err := d.AuthoritiesByUser(t.Context(), importScope, []models.ID{user.ID})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var roles []int64
+			for _, a := range authorities[user.ID] {
+				roles = append(roles, a.ID)
+			}
+			checkDiff(t, step.name+": the authorities", step.roles, roles)
+			credentials, err := d.LegacyCredentialsByUser(t.Context(), importScope, []models.ID{user.ID})
+			if c := credentials[user.ID]; err != nil || c == nil || c.AccessToken != nil || c.VCSPassword == nil || *c.VCSPassword != step.password {
+				t.Errorf("%s: the secrets are %v, error %v", step.name, c, err)
+			}
+		}
+	})
+}
+
+func mapsWith(record, changes recordFields) recordFields {
+	record = maps.Clone(record)
+	maps.Copy(record, changes)
+	return record
+}
+
+// A customer is found by the name that an import gave it, and a new name is a change.
+func TestImportNamesCustomers(t *testing.T) {
+	found := func(t *testing.T, d *db.DB, search string) *models.Customer {
+		t.Helper()
+		customers, _, err := d.Customers(t.Context(), importScope, models.CustomerQuery{Search: search, Window: models.Window{Size: 2}})
+		if err != nil || len(customers) != 1 {
+			t.Fatalf("%q finds %d customers, error %v", search, len(customers), err)
+		}
+		return customers[0]
+	}
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		conn := dbtest.Connect(t, d)
+		mustImport(t, d, db.SourceWorth, documentOf(worthRecord(1, nil)), db.ImportOptions{Customer: "77"})
+		if c := found(t, d, "customer 77"); c.Number != 77 || c.Name != "Customer 77" {
+			t.Errorf("the customer without a name is %+v", c)
+		}
+		mustImport(t, d, db.SourceTestinium, documentOf(testiniumRecord(1, nil)), db.ImportOptions{})
+		before := found(t, d, "mestiniumm")
+		past := before.UpdatedAt.Add(-time.Hour)
+		if _, err := conn.ExecContext(t.Context(), "UPDATE customers SET updated_at = ?", past); err != nil {
+			t.Fatal(err)
+		}
+		mustImport(t, d, db.SourceTestinium, documentOf(testiniumRecord(1, nil)), db.ImportOptions{})
+		if same := found(t, d, "mestiniumm"); !same.UpdatedAt.Equal(past) {
+			t.Errorf("the customer who kept its name was updated at %s, want %s", same.UpdatedAt, past)
+		}
+		mustImport(t, d, db.SourceTestinium, documentOf(testiniumRecord(1, recordFields{"companyName": "New name"})), db.ImportOptions{})
+		if renamed := found(t, d, "new name"); renamed.UpdatedAt.Before(before.UpdatedAt) {
+			t.Errorf("the customer with a new name was updated at %s, want now", renamed.UpdatedAt)
+		}
+	})
+}
+
+// A number gives an id. When another number has that id, the row does not take over whoever it is.
+func TestImportOfANumberWhoseIDIsTaken(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *db.DB) {
+		conn := dbtest.Connect(t, d)
+		document := documentOf(testiniumRecord(1, nil))
+		mustImport(t, d, db.SourceTestinium, document, db.ImportOptions{})
+		customer := importedCustomer(t, d, 3393)
+		user := importedUsers(t, d, customer.ID)[0]
+
+		deleteImport(t, conn)
+		mustImport(t, d, db.SourceWorth, documentOf(worthRecord(1, recordFields{"id": string(user.ID)})), db.ImportOptions{Customer: "3393"})
+		before := dumpImport(t, conn)
+		_, rejected, err := importAll(t, d, db.SourceTestinium, document, db.ImportOptions{})
+		want := "the number 1 gives the id " + string(user.ID) + ", which a user of another number has"
+		if err != nil || len(rejected) != 1 || rejected[0].Reason != want {
+			t.Errorf("rejected %v, error %v", rejected, err)
+		}
+		checkDiff(t, "the database", before, dumpImport(t, conn))
+
+		deleteImport(t, conn)
+		mustImport(t, d, db.SourceWorth, documentOf(worthRecord(1, nil)), db.ImportOptions{Customer: string(customer.ID)})
+		before = dumpImport(t, conn)
+		_, rejected, err = importAll(t, d, db.SourceTestinium, document, db.ImportOptions{})
+		want = "the number 3393 gives the id " + string(customer.ID) + ", which a customer of another number has"
+		if err != nil || len(rejected) != 1 || rejected[0].Reason != want {
+			t.Errorf("rejected %v, error %v", rejected, err)
+		}
+		if diff := cmp.Diff(before, dumpImport(t, conn)); diff != "" {
+			t.Errorf("the database differs: %s", diff)
+		}
+	})
+}

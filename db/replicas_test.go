@@ -100,6 +100,12 @@ func TestRequestStaysOnOneReplica(t *testing.T) {
 	}
 	behind.Start()
 	until(t, "the replica is used again", func() bool { return store.Replicas()[1].Used })
+
+	// What has gone to the primary once stays there.
+	const laterName = "Written later"
+	on(behind, "postgres", "SELECT pg_wal_replay_pause()")
+	on(primary, name, "UPDATE subroles SET display_name = '"+laterName+"'")
+	checkDiff(t, "the name once the replica is back", laterName, displayName(ctx))
 }
 
 // TestStrangersAreNoReplicas holds that nobody reads from a server that is no
@@ -280,4 +286,50 @@ func (l *logged) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
+}
+
+// TestTimeoutOnAReplica holds that what takes too long on a replica is not asked of the
+// primary as well, which would take as long, and that the replica stays in use.
+func TestTimeoutOnAReplica(t *testing.T) {
+	primary := dbtest.Primary(t)
+	databaseURL := primary.URL()
+	dbtest.Fill(t, dbtest.OpenURL(t, databaseURL), dbtest.Users(5, 1))
+	standby := primary.Replica()
+	const limit = time.Second
+	store, err := db.Open(t.Context(), databaseURL, db.Options{
+		Replicas: []string{standby.DSN(databaseOf(t, databaseURL))}, MaxReplicaLag: time.Minute, StatementTimeout: limit,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	until(t, "the replica is used", func() bool { return store.Replicas()[0].Used })
+	count := func(ctx context.Context) error {
+		_, err := store.CountCustomers(store.WithReplica(ctx), everything, "")
+		return err
+	}
+	if err := count(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	conn := dbtest.ConnectURL(t, databaseURL)
+	tx, err := conn.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	if _, err := tx.ExecContext(t.Context(), "LOCK TABLE customers"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.ExecContext(t.Context(), "CREATE TABLE sent ()"); err != nil { // its commit sends the lock to the replica
+		t.Fatal(err)
+	}
+	until(t, "the replica has the lock", func() bool {
+		short, cancel := context.WithTimeout(t.Context(), limit/4)
+		defer cancel()
+		return count(short) != nil
+	})
+	checkDiff(t, "the code", models.CodeTimeout, models.AsError(count(t.Context())).Code)
+	if state := store.Replicas()[0]; state.Reruns != 0 || !state.Used {
+		t.Errorf("the replica: %+v", state)
+	}
 }
