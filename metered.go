@@ -52,6 +52,8 @@ type meteredConnection struct {
 // Read waits until it may read, and reads.
 func (c *meteredConnection) Read(p []byte) (int, error) {
 	for c.tooMuch() {
+		// The client is to wait, and the kernel has it wait while nothing is read. This
+		// goroutine does nothing else, and Close and deadlines may end a pause a little late.
 		time.Sleep(untakenPause)
 	}
 	n, err := c.Conn.Read(p)
