@@ -18,8 +18,9 @@ import (
 	"time"
 )
 
-// pieceReader is the client of a metered connection. In a bubble it takes no time.
-func pieceReader(t *testing.T, answer int) (connection *meteredConnection, read func(n int)) {
+// readInPieces gives a connection whose client sends without end, and what reads so many
+// bytes of that, each piece answered. In a bubble it takes no time.
+func readInPieces(t *testing.T, answer int) (connection *meteredConnection, read func(n int)) {
 	client, server := net.Pipe()
 	t.Cleanup(func() { client.Close() })
 	connection = &meteredConnection{Conn: server, since: time.Now()}
@@ -69,7 +70,7 @@ func TestUntakenIsReadSlowly(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				connection, read := pieceReader(t, test.answer)
+				connection, read := readInPieces(t, test.answer)
 				if test.before != nil {
 					test.before(connection)
 				}
@@ -101,7 +102,7 @@ func TestPauseOfReadingEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				connection, _ := pieceReader(t, 0)
+				connection, _ := readInPieces(t, 0)
 				connection.untaken = 1 << 40
 				ended := make(chan error)
 				go func() {

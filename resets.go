@@ -26,10 +26,10 @@ const manyAnswered = 10
 // whoever goes on must begin with a handshake.
 type resetLimit struct{ ended atomic.Int64 }
 
-// middleware does no work for a request that was given up already, and takes the others
-// from what their connection has read. On a connection that is over but still open, the
-// next answer tells net/http to close it, as the last request given up may have begun too
-// early for that.
+// middleware does no work for a request that was given up already, and notes that the others
+// are taken, for which their connection was rightly read. On a connection that is over but
+// still open, the next answer tells net/http to close it, as the last request given up may
+// have begun too early for that.
 func (l *resetLimit) middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := connectionOf(r.Context())

@@ -19,8 +19,6 @@ import (
 	"github.com/vektah/gqlparser/v2/parser"
 	"github.com/vektah/gqlparser/v2/validator/rules"
 
-	"roster/db"
-	"roster/db/dbtest"
 	"roster/graph"
 	"roster/models"
 	"roster/rest"
@@ -166,12 +164,9 @@ func (p panicsAt) ExecuteStored(ctx context.Context, request graph.Request) grap
 // A panic in the middle of an answer cuts it: an error after a part of the array would end
 // it in order.
 func TestPanicInTheMiddle(t *testing.T) {
-	database := dbtest.Open(t, db.SQLite)
-	data := dbtest.Users(100, 3)
-	dbtest.Fill(t, database, data)
-	config := configFor(database)
-	config.Executor = panicsAt{&paged{Executor: config.Executor, size: 10}}
-	s := serve(t, config)
+	s, data := filled(t, 100, func(config *rest.Config) {
+		config.Executor = panicsAt{&paged{Executor: config.Executor, size: 10}}
+	})
 	answer, err := s.Client().Do(s.request(t, http.MethodGet, testiniumUsers(data.Customers[0].Number)))
 	if err != nil {
 		t.Fatal(err)
@@ -218,20 +213,11 @@ func (s *brokenSecrets) LegacyCredentialsByUser(context.Context, models.Scope, [
 // with the request's id and without the text of its cause.
 func TestFailuresInTheLog(t *testing.T) {
 	for _, after := range []int{0, 1} {
-		database := dbtest.Open(t, db.SQLite)
-		data := dbtest.Users(100, 3)
-		dbtest.Fill(t, database, data)
 		var log bytes.Buffer
-		config := configFor(database)
-		config.Executor, config.Log = &paged{Executor: config.Executor, size: 10}, slog.New(slog.NewTextHandler(&log, nil))
-		config.Credentials = &brokenSecrets{after}
-		request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, testiniumUsers(data.Customers[0].Number), nil)
-		request.Header.Set("Authorization", "Bearer admin")
-		request.Header.Set("current-company-id", "1")
-		func() {
-			defer func() { _ = recover() }() // as net/http does for an answer that is cut
-			handler(config).ServeHTTP(httptest.NewRecorder(), request)
-		}()
+		_, _ = answerList(t, http.MethodGet, func(config *rest.Config) {
+			config.Executor, config.Log = &paged{Executor: config.Executor, size: 10}, slog.New(slog.NewTextHandler(&log, nil))
+			config.Credentials = &brokenSecrets{after}
+		})
 		text := log.String()
 		if strings.Count(text, "\n") != 1 || strings.Contains(text, "of a driver") || !strings.Contains(text, `msg="legacy request failed" requestId=the-request code=INTERNAL_SERVER_ERROR cause=`) {
 			t.Errorf("after %d pages the log has %q", after, text)

@@ -20,6 +20,7 @@ import (
 
 	"roster/auth"
 	"roster/db"
+	"roster/db/dbtest"
 	"roster/graph"
 	"roster/models"
 	"roster/rest"
@@ -197,4 +198,23 @@ func fetch(h http.Handler, path string) ([]byte, error) {
 func readBody(answer *http.Response) ([]byte, error) {
 	body, err := io.ReadAll(answer.Body)
 	return body, errors.Join(err, answer.Body.Close())
+}
+
+// answerList answers a request for a Testinium list of 100 users without a network, in pages
+// of as many as the change of the settings makes them. ended is what the handler panics with,
+// as it does to cut an answer.
+func answerList(t *testing.T, method string, change func(*rest.Config)) (answer *httptest.ResponseRecorder, ended any) {
+	t.Helper()
+	database := dbtest.Open(t, db.SQLite)
+	data := dbtest.Users(100, 3)
+	dbtest.Fill(t, database, data)
+	config := configFor(database)
+	change(&config)
+	request := httptest.NewRequestWithContext(t.Context(), method, testiniumUsers(data.Customers[0].Number), nil)
+	request.Header.Set("Authorization", "Bearer admin")
+	request.Header.Set("current-company-id", "1")
+	answer = httptest.NewRecorder()
+	defer func() { ended = recover() }()
+	handler(config).ServeHTTP(answer, request)
+	return answer, nil
 }

@@ -382,17 +382,11 @@ func (s *server) open(t *testing.T, path string) *http.Response {
 
 // HEAD reads no more than the first page.
 func TestHeadReadsOnePage(t *testing.T) {
-	database := dbtest.Open(t, db.SQLite)
-	data := dbtest.Users(100, 3)
-	dbtest.Fill(t, database, data)
-	config := configFor(database)
-	executor := &paged{Executor: config.Executor, size: 10}
-	config.Executor = executor
-	request := httptest.NewRequestWithContext(t.Context(), http.MethodHead, testiniumUsers(data.Customers[0].Number), nil)
-	request.Header.Set("Authorization", "Bearer admin")
-	request.Header.Set("current-company-id", "1")
-	answer := httptest.NewRecorder()
-	handler(config).ServeHTTP(answer, request)
+	var executor *paged
+	answer, _ := answerList(t, http.MethodHead, func(config *rest.Config) {
+		executor = &paged{Executor: config.Executor, size: 10}
+		config.Executor = executor
+	})
 	if answer.Code != http.StatusOK || answer.Body.Len() != 0 || executor.pages.Load() != 1 {
 		t.Errorf("%d after %d pages", answer.Code, executor.pages.Load())
 	}
@@ -400,25 +394,11 @@ func TestHeadReadsOnePage(t *testing.T) {
 
 // What is cut on purpose is no panic to the log.
 func TestCutIsNoPanic(t *testing.T) {
-	database := dbtest.Open(t, db.SQLite)
-	data := dbtest.Users(100, 3)
-	dbtest.Fill(t, database, data)
 	var log bytes.Buffer
-	config := configFor(database)
-	config.Executor, config.Log = &paged{Executor: config.Executor, size: 10, fail: 2}, slog.New(slog.NewTextHandler(&log, nil))
-	h := handler(config)
-	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, testiniumUsers(data.Customers[0].Number), nil)
-	request.Header.Set("Authorization", "Bearer admin")
-	request.Header.Set("current-company-id", "1")
-	func() {
-		defer func() {
-			if value := recover(); value != http.ErrAbortHandler { //nolint:errorlint // as net/http compares it
-				t.Errorf("the answer ended with %v", value)
-			}
-		}()
-		h.ServeHTTP(httptest.NewRecorder(), request)
-	}()
-	if strings.Contains(log.String(), "panic") {
-		t.Errorf("the log has %s", log.String())
+	_, ended := answerList(t, http.MethodGet, func(config *rest.Config) {
+		config.Executor, config.Log = &paged{Executor: config.Executor, size: 10, fail: 2}, slog.New(slog.NewTextHandler(&log, nil))
+	})
+	if ended != http.ErrAbortHandler || strings.Contains(log.String(), "panic") { //nolint:errorlint // as net/http compares it
+		t.Errorf("the answer ended with %v, and the log has %s", ended, log.String())
 	}
 }
