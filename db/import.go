@@ -193,7 +193,7 @@ func derivedID(space uuid.UUID, number int64) models.ID {
 type importRow struct {
 	line int64
 	// key is what the document calls the user by. Of id and number, the source
-	// fills what it has.
+	// fills the one that it has.
 	key    string
 	id     models.ID
 	number int64

@@ -128,21 +128,18 @@ func (im *importer) accept(b *batch, row *importRow) error {
 // userOf finds the user of a row. user is a copy to work on: of stored, or of
 // nobody, with the id and number that the user is going to have.
 func (b *batch) userOf(row *importRow) (stored, user *models.User, err error) {
-	if stored = b.usersByNumber[row.number]; stored == nil {
-		id := row.id
-		if id == "" {
-			id = derivedID(userSpace, row.number)
-		}
-		if stored = b.users[id]; stored != nil && row.number != 0 {
+	id := row.id
+	if id != "" {
+		stored = b.users[id]
+	} else if stored = b.usersByNumber[row.number]; stored == nil {
+		id = derivedID(userSpace, row.number)
+		if b.users[id] != nil {
 			return nil, nil, fmt.Errorf("the number %d gives the id %s, which a user of another number has", row.number, id)
 		}
-		if stored == nil {
-			user, err = b.newUser(id, row.number)
-			return nil, user, err
-		}
 	}
-	if row.id != "" && row.id != stored.ID {
-		return nil, nil, fmt.Errorf("the number %d is that of another user", row.number)
+	if stored == nil {
+		user, err = b.newUser(id, row.number)
+		return nil, user, err
 	}
 	changed := *stored
 	return stored, &changed, nil
@@ -278,9 +275,6 @@ func (im *importer) putCustomer(b *batch, row *importRow, customer models.Custom
 	stored := b.customers[customer.ID]
 	if stored == nil {
 		b.keepCustomer(&customer)
-		if b.nextCustomer > 0 && customer.Number >= b.nextCustomer {
-			b.nextCustomer = customer.Number + 1
-		}
 		b.writeCustomers = append(b.writeCustomers, &customer)
 		b.summary.CustomersCreated++
 		return
@@ -474,9 +468,6 @@ func (im *importer) load(ctx context.Context, db bun.IDB) (*batch, error) {
 func (im *importer) recall(b *batch) {
 	for _, c := range im.customers {
 		b.keepCustomer(&c.value)
-		if b.nextCustomer > 0 && c.value.Number >= b.nextCustomer {
-			b.nextCustomer = c.value.Number + 1
-		}
 	}
 	// A code may have gone from one subrole to another, so all old ones go first.
 	for id := range im.subroles {
