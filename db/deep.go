@@ -45,13 +45,23 @@ func deepUsers(l listing, scope models.Scope, query models.UserQuery, statuses [
 	return &windowStatement[models.User]{&statement{text: text, args: args, read: read}, query.Window, found}
 }
 
-// deepFilteredUsers makes the statement for a deep page of a filter for which nothing is
-// counted. All users before it are passed over, but not read with their authorities.
-func deepFilteredUsers(l listing, w models.Window, most string) *windowStatement[models.User] {
-	page := window("SELECT u.id FROM users AS u", l.matching, w, most, l.keys, l.descending, l.after, l.before, l.columns.fields)
-	page.statement.text = l.columns.selectUsers() + " WHERE u.id IN (SELECT id FROM (" + page.statement.text + ") AS page LIMIT " + limit(w) +
+// passed gives the listing with the columns only that tell users apart and sort them.
+func (l listing) passed() listing {
+	l.columns = make(userColumnSet, len(l.keys))
+	for i, key := range l.keys {
+		l.columns[i].name = key
+	}
+	return l
+}
+
+// afterwards makes the statement for a deep page of a filter for which nothing is counted,
+// from the one that finds the page's ids: all users before it are passed over, but only
+// its own are read.
+func afterwards(l listing, w models.Window, page *windowStatement[models.User]) *windowStatement[models.User] {
+	text := l.columns.selectUsers() + " WHERE u.id IN (SELECT id FROM (" + page.statement.text + ") AS page LIMIT " + limit(w) +
 		") ORDER BY " + ordered(l.keys, l.descending)
-	return page
+	read, found := collect(w.Size+1, l.columns.fields)
+	return &windowStatement[models.User]{&statement{text: text, args: page.statement.args, read: read}, w, found}
 }
 
 // deepStatement reads the page from one end or the other of the stretch of the list

@@ -242,20 +242,26 @@ func TestPlansOfDeepFilteredPages(t *testing.T) {
 	conn := dbtest.Connect(t, store)
 	dbtest.Write(t, conn, data)
 	counter := dbtest.Count(store)
-	query := models.UserQuery{
-		CustomerID: data.Customers[0].ID, Filter: &models.UserFilter{IsFirstLogin: new(false)},
-		Order: models.DefaultUserOrder(), Window: models.Window{Size: 20, Offset: 100}, Fields: models.FieldAuthorityIDs,
-	}
-	if users, _, err := store.Users(t.Context(), everything, query); err != nil || len(users) != 20 {
-		t.Fatalf("%d users, error %v", len(users), err)
-	}
-	_, plan := explain(t, conn, counter.Seen()[0])
-	var plans []struct{ Plan planNode }
-	if err := json.Unmarshal([]byte(plan), &plans); err != nil {
-		t.Fatal(err)
-	}
-	if loops := plans[0].Plan.loops("user_authorities"); loops == 0 || loops > 21 {
-		t.Errorf("they are read %.0f times: %s", loops, plan)
+	for name, filter := range map[string]models.UserFilter{
+		"plain":  {IsFirstLogin: new(false)},
+		"probed": {UpdatedAt: &models.DateTimeFilter{Gte: new(time.Time{})}},
+	} {
+		counter.Reset()
+		query := models.UserQuery{
+			CustomerID: data.Customers[0].ID, Filter: &filter, Order: models.DefaultUserOrder(),
+			Window: models.Window{Size: 20, Offset: 100}, Fields: models.FieldAuthorityIDs,
+		}
+		if users, _, err := store.Users(t.Context(), everything, query); err != nil || len(users) != 20 {
+			t.Fatalf("%s: %d users, error %v", name, len(users), err)
+		}
+		_, plan := explain(t, conn, counter.Seen()[0])
+		var plans []struct{ Plan planNode }
+		if err := json.Unmarshal([]byte(plan), &plans); err != nil {
+			t.Fatal(err)
+		}
+		if loops := plans[0].Plan.loops("user_authorities"); loops == 0 || loops > 21 {
+			t.Errorf("%s: they are read %.0f times: %s", name, loops, plan)
+		}
 	}
 }
 
