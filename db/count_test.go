@@ -4,9 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -55,6 +52,23 @@ func checkCounters(t *testing.T, conn bun.IDB, when string) {
 		t.Fatal(err)
 	}
 	checkDiff(t, "the counters of months "+when, wantMonths, gotMonths)
+	if conn.Dialect().Name() == dialect.PG {
+		n, err := conn.NewSelect().TableExpr("user_months").Where("month <> date_trunc('month', month, 'UTC')").Count(t.Context())
+		if err != nil || n > 0 {
+			t.Errorf("%s %d months begin at another time than they do in UTC, error %v", when, n, err)
+		}
+	}
+}
+
+// TestMonthsAreThoseOfUTC has a writer whose session is in another time zone.
+func TestMonthsAreThoseOfUTC(t *testing.T) {
+	store := dbtest.Open(t, db.Postgres)
+	conn := dbtest.Connect(t, store)
+	dbtest.Write(t, conn, dbtest.Users(30, 5))
+	if _, err := conn.ExecContext(t.Context(), "SET timezone = 'Asia/Tokyo'; UPDATE users SET created_at = '2024-01-31 20:00:00+00' WHERE number % 2 = 0; RESET timezone"); err != nil {
+		t.Fatal(err)
+	}
+	checkCounters(t, conn, "after a writer in Tokyo")
 }
 
 // randomWrites are statements that add, change and remove a few users of any
@@ -223,31 +237,21 @@ func TestCountersOfADeletedCustomer(t *testing.T) {
 	checkCounters(t, conn, "after the customer was deleted")
 }
 
-// TestMigrationCountsTheUsersThatAreThere runs the migrations by hand, with
-// users written between them.
+// TestMigrationCountsTheUsersThatAreThere has users written between the migrations.
 func TestMigrationCountsTheUsersThatAreThere(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine db.Engine) {
 		conn := dbtest.ConnectURL(t, dbtest.Empty(t, engine))
-		for _, name := range migrationNames(t, engine) {
-			files, _ := os.ReadDir(path.Join("migrations", string(engine)))
-			file := files[slices.IndexFunc(files, func(f os.DirEntry) bool { return strings.HasPrefix(f.Name(), name) })].Name()
-			text, err := os.ReadFile(path.Join("migrations", string(engine), file))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := conn.ExecContext(t.Context(), string(text)); err != nil {
-				t.Fatalf("%s: %v", file, err)
-			}
-			if name == "0001" {
+		migrateByHand(t, conn, engine, func(done string) {
+			if done == "0001" {
 				dbtest.Write(t, conn, dbtest.Users(30, 24))
 			}
-			if name == "0005" && engine == db.Postgres {
+			if done == "0005" && engine == db.Postgres {
 				// What 0006 refuses may be there already.
 				if _, err := conn.ExecContext(t.Context(), "UPDATE users SET last_password_reset_at = 'infinity'"); err != nil {
 					t.Fatal(err)
 				}
 			}
-		}
+		})
 		checkCounters(t, conn, "after the migrations")
 	})
 }

@@ -24,6 +24,14 @@ func SetDeepFrom(offset int64) (restore func()) {
 	return func() { deepFrom = before }
 }
 
+// SetRareUsers has more than this many users be looked for along the order, and gives the
+// way back.
+func SetRareUsers(users int) (restore func()) {
+	before := rareUsers
+	rareUsers = users
+	return func() { rareUsers = before }
+}
+
 // SetLockTimeout has a migration wait this long for a table, and gives the way back.
 func SetLockTimeout(timeout time.Duration) (restore func()) {
 	before := lockTimeout

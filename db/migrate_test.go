@@ -55,6 +55,27 @@ func eachEngine(t *testing.T, test func(t *testing.T, engine db.Engine)) {
 	}
 }
 
+// migrateByHand runs the migrations one by one, and calls between after each with its number.
+func migrateByHand(t *testing.T, conn *bun.DB, engine db.Engine, between func(done string)) {
+	t.Helper()
+	folder := path.Join("migrations", string(engine))
+	files, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(path.Join(folder, file.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.ExecContext(t.Context(), string(text)); err != nil {
+			t.Fatalf("%s: %v", file.Name(), err)
+		}
+		number, _, _ := strings.Cut(file.Name(), "_")
+		between(number)
+	}
+}
+
 func TestMigrationsHaveTheSameNumbers(t *testing.T) {
 	want := migrationNames(t, db.SQLite)
 	if len(want) == 0 {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/uptrace/bun"
@@ -72,10 +73,18 @@ func (r *postgresRunner) run(ctx context.Context, statements []*statement) error
 		if try < 4*r.maxConnections && r.limitToOpenConnections(err) {
 			continue
 		}
-		if _, dead := errors.AsType[deadConnectionError](err); !dead || try >= r.maxConnections {
+		if _, dead := errors.AsType[deadConnectionError](err); !dead && !outdated(err) || try >= r.maxConnections {
 			return err
 		}
 	}
+}
+
+// outdated reports whether a statement was prepared for columns that have other types now.
+// pgx has the connection forget it, so it works the next time (feature_not_supported, with
+// "cached plan must not change result type").
+func outdated(err error) bool {
+	answer, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && answer.Code == "0A000"
 }
 
 func (r *postgresRunner) try(ctx context.Context, statements []*statement) error {

@@ -50,6 +50,10 @@ func TestWalks(t *testing.T) {
 			defer db.SetDeepFrom(1)()
 			checkWalks(t, sets)
 		})
+		t.Run("WithProbesThatFindMany", func(t *testing.T) {
+			defer db.SetRareUsers(3)()
+			checkWalks(t, sets)
+		})
 		t.Run("WhileUsersComeAndGo", func(t *testing.T) { checkRestlessWalks(t, sets) })
 	})
 }

@@ -17,7 +17,7 @@ import (
 // it, and then reads in one way or in the other.
 
 // rareUsers is how many users are sorted rather than looked for along the order.
-const rareUsers = 1_000
+var rareUsers = 1_000
 
 // maxProbes is how many conditions are looked for at most. Each makes the statement
 // longer by one reading of the list, which PostgreSQL plans every time.

@@ -40,6 +40,24 @@ func guarded(t *testing.T) (owner, serving *db.DB, servingURL string) {
 	return owner, serving, named.String()
 }
 
+// TestMigrationKeepsRowLevelSecurity turns the policies on before there are all the tables
+// that have one.
+func TestMigrationKeepsRowLevelSecurity(t *testing.T) {
+	conn := dbtest.ConnectURL(t, dbtest.Empty(t, db.Postgres))
+	migrateByHand(t, conn, db.Postgres, func(done string) {
+		if done != "0004" {
+			return
+		}
+		if _, err := conn.ExecContext(t.Context(), "ALTER TABLE user_counts ENABLE ROW LEVEL SECURITY"); err != nil {
+			t.Fatal(err)
+		}
+	})
+	var on bool
+	if err := conn.QueryRowContext(t.Context(), "SELECT relrowsecurity FROM pg_class WHERE oid = 'user_months'::regclass").Scan(&on); err != nil || !on {
+		t.Errorf("it is on for user_months: %v, error %v", on, err)
+	}
+}
+
 // TestRowLevelSecurity asks without the first wall: no statement here has a
 // condition for the scope. Row level security alone must hold it.
 func TestRowLevelSecurity(t *testing.T) {

@@ -1,7 +1,10 @@
 package db_test
 
 import (
+	"context"
 	"encoding/hex"
+	"fmt"
+	"math/rand/v2"
 	"net/url"
 	"strings"
 	"testing"
@@ -60,12 +63,16 @@ func TestDefaultsOfTheDatabase(t *testing.T) {
 // A database whose encoding lacks characters is refused, before anything is written.
 func TestEncodingOfTheDatabase(t *testing.T) {
 	databaseURL := dbtest.Empty(t, db.Postgres)
-	const name = "roster_latin1_test"
+	name := fmt.Sprintf("roster_latin1_%d", rand.Uint32())
 	conn := dbtest.ConnectURL(t, databaseURL)
 	if _, err := conn.ExecContext(t.Context(), "CREATE DATABASE "+name+" ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _, _ = conn.ExecContext(t.Context(), "DROP DATABASE "+name) })
+	t.Cleanup(func() {
+		if _, err := conn.ExecContext(context.Background(), "DROP DATABASE "+name); err != nil {
+			t.Error(err)
+		}
+	})
 	latin1, err := url.Parse(databaseURL)
 	if err != nil {
 		t.Fatal(err)

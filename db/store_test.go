@@ -440,6 +440,27 @@ func TestFiltersOfNoncharacters(t *testing.T) {
 	})
 }
 
+// TestPrefixesAtTheEndsOfUnicode looks for texts that begin with a character after which
+// there is none, or none before the surrogates.
+func TestPrefixesAtTheEndsOfUnicode(t *testing.T) {
+	names := []string{"a\U0010ffffz", "\ud7ffz", "\U0010ffff", "\ue000z"}
+	data := dbtest.Users(len(names), 1)
+	for i, user := range data.Users {
+		user.CustomerID, user.LastName, user.SubroleID = data.Customers[0].ID, names[i], nil
+		user.SetKeys()
+	}
+	dbtest.Each(t, func(t *testing.T, store *db.DB) {
+		dbtest.Fill(t, store, data)
+		for _, prefix := range []string{"a\U0010ffff", "\ud7ff", "\U0010ffff"} {
+			filter := &models.UserFilter{LastName: &models.StringFilter{StartsWith: &prefix}}
+			n, err := store.CountUsers(t.Context(), everything, data.Customers[0].ID, filter)
+			if err != nil || n != 1 {
+				t.Errorf("%+q: %d users, error %v", prefix, n, err)
+			}
+		}
+	})
+}
+
 func TestFilters(t *testing.T) {
 	data := filterData()
 	customer := data.Customers[0].ID
@@ -1014,6 +1035,28 @@ func TestStatementTimeout(t *testing.T) {
 
 // TestServerGoesAndComesBack holds that a database that is gone is told from one
 // that is broken, and that it is found again without opening it anew.
+// TestTypesOfColumnsChange holds that nobody sees it when a column becomes one of another
+// type under statements that are prepared.
+func TestTypesOfColumnsChange(t *testing.T) {
+	store := dbtest.Open(t, db.Postgres)
+	data := dbtest.Users(30, 7)
+	conn := dbtest.Connect(t, store)
+	dbtest.Write(t, conn, data)
+	query := models.UserQuery{CustomerID: data.Customers[0].ID, Order: models.DefaultUserOrder(), Window: models.Window{Size: 20}}
+	for _, change := range []string{"SELECT 1", "ALTER TABLE users ALTER COLUMN mobile TYPE varchar(200)", "ALTER TABLE customers ALTER COLUMN name TYPE varchar(200)"} {
+		if _, err := conn.ExecContext(t.Context(), change); err != nil {
+			t.Fatal(err)
+		}
+		if users, _, err := store.Users(t.Context(), everything, query); err != nil || len(users) == 0 {
+			t.Errorf("%s: %d users, error %v", change, len(users), err)
+		}
+		customer, page, err := store.CustomerAndUsers(t.Context(), everything, query)
+		if err != nil || customer == nil || page.Err != nil || len(page.Rows) == 0 {
+			t.Errorf("%s: %v, %+v, error %v", change, customer, page, err)
+		}
+	}
+}
+
 func TestServerGoesAndComesBack(t *testing.T) {
 	cluster := dbtest.Postgres(t)
 	store := dbtest.OpenURL(t, cluster.URL())
