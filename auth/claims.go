@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,80 +25,19 @@ const (
 // that they are put into, and no token means them.
 const maxNumericDate = 253402300799
 
-// object is a JSON object. Names are compared exactly; decoding into a struct
-// would take "ISS" for "iss".
+// object is a JSON object. Names are compared exactly, and none comes twice (RFC 7519,
+// section 4).
 type object map[string]any
 
-// decodeObject reads a JSON object. Two members of the same name, at any level,
-// are refused: readers disagree on which of them counts (RFC 7519, section 4).
 func decodeObject(data []byte) (object, error) {
 	if !utf8.Valid(data) {
 		return nil, errors.New("not valid UTF-8")
 	}
-	if !json.Valid(data) {
-		return nil, errors.New("not valid JSON")
+	decoded, err := models.DecodeObject(data, maxJSONLevels)
+	if err == nil && decoded == nil {
+		err = errors.New("not a JSON object")
 	}
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.UseNumber()
-	value, err := decodeValue(decoder, 1)
-	if err != nil {
-		return nil, err
-	}
-	decoded, ok := value.(object)
-	if !ok {
-		return nil, errors.New("not a JSON object")
-	}
-	return decoded, nil
-}
-
-func decodeValue(decoder *json.Decoder, level int) (any, error) {
-	token, err := decoder.Token()
-	if err != nil {
-		return nil, err
-	}
-	if level > maxJSONLevels {
-		return nil, fmt.Errorf("nested deeper than %d levels", maxJSONLevels)
-	}
-	switch token {
-	case json.Delim('{'):
-		return decodeMembers(decoder, level)
-	case json.Delim('['):
-		return decodeElements(decoder, level)
-	default:
-		return token, nil
-	}
-}
-
-func decodeMembers(decoder *json.Decoder, level int) (object, error) {
-	members := object{}
-	for decoder.More() {
-		token, err := decoder.Token()
-		if err != nil {
-			return nil, err
-		}
-		name, _ := token.(string)
-		if _, has := members[name]; has {
-			return nil, fmt.Errorf("%s is there twice", models.Quote(name))
-		}
-		if members[name], err = decodeValue(decoder, level+1); err != nil {
-			return nil, err
-		}
-	}
-	_, err := decoder.Token()
-	return members, err
-}
-
-func decodeElements(decoder *json.Decoder, level int) ([]any, error) {
-	elements := []any{}
-	for decoder.More() {
-		element, err := decodeValue(decoder, level+1)
-		if err != nil {
-			return nil, err
-		}
-		elements = append(elements, element)
-	}
-	_, err := decoder.Token()
-	return elements, err
+	return decoded, err
 }
 
 // text gives a member that must be there and be a string with something in it.
@@ -309,7 +247,7 @@ func (p claimPath) find(claims object) (any, bool, error) {
 		if !has {
 			return nil, false, nil
 		}
-		nested, ok := value.(object)
+		nested, ok := value.(map[string]any)
 		if !ok {
 			return nil, false, fmt.Errorf("%s: not an object", p[:i+1])
 		}

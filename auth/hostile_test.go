@@ -89,14 +89,14 @@ func malformedTokens() []hostile {
 		{"HeaderByteOrderMark", rawToken("\ufeff{\"alg\":\"HS256\"}", goodClaims(secretName).json(), unsigned), "header: not valid JSON"},
 		{"HeaderTwoAlgs", rawToken(`{"alg":"none","alg":"HS256"}`, goodClaims(secretName).json(), signWith(jwt.SigningMethodHS256, secret)), "is there twice"},
 		{"HeaderTwoAlgsEscaped", rawToken(`{"alg":"HS256","\u0061lg":"none"}`, goodClaims(secretName).json(), signWith(jwt.SigningMethodHS256, secret)), "is there twice"},
-		{"HeaderDeep", rawToken(`{"alg":"HS256","x":`+deep+`}`, goodClaims(secretName).json(), unsigned), "deeper than"},
+		{"HeaderDeep", rawToken(`{"alg":"HS256","x":`+deep+`}`, goodClaims(secretName).json(), unsigned), "nested too deep: at most 32 levels"},
 		{"ClaimsNotJSON", forgeRaw("hello"), "claims: not valid JSON"},
 		{"ClaimsEmpty", forgeRaw(""), "claims: not valid JSON"},
 		{"ClaimsNull", forgeRaw("null"), "claims: not a JSON object"},
 		{"ClaimsList", forgeRaw("[" + goodClaims(secretName).json() + "]"), "claims: not a JSON object"},
 		{"ClaimsNotUTF8", forgeRaw(member("\"x\":\"\xc0\xaf\"")), "claims: not valid UTF-8"},
 		{"ClaimsTrailing", forgeRaw(goodClaims(secretName).json() + "x"), "claims: not valid JSON"},
-		{"ClaimsDeep", forgeRaw(member(`"x":` + deep)), "deeper than"},
+		{"ClaimsDeep", forgeRaw(member(`"x":` + deep)), "nested too deep: at most 32 levels"},
 		{"NestedToken", rawToken(`{"alg":"HS256","cty":"JWT"}`, good, signWith(jwt.SigningMethodHS256, secret)), "claims: not valid JSON"},
 	}
 }

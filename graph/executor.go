@@ -48,6 +48,7 @@ func NewExecutor(store Store, log *slog.Logger, settings Settings) *Executor {
 	schema := NewExecutableSchema(Config{Schema: servedSchema(), Resolvers: resolver})
 	x := newExecutor(executable{schema.(*executableSchema)}, log, settings)
 	x.gqlgen.Use(encoder{resolver})
+	x.gqlgen.Use(introspectionNulls{})
 	return x
 }
 
@@ -209,6 +210,24 @@ func halfInLiteral(query string) bool {
 	})
 }
 
+// apart puts a space between a block string and a quotation mark right after it, which
+// begins another string (GraphQL, 2.9.4). gqlparser takes it for a part of the first.
+func apart(query string) string {
+	if !strings.Contains(query, `""""`) {
+		return query
+	}
+	var parts strings.Builder
+	from := 0
+	for _, found := range literals.FindAllStringIndex(query, -1) {
+		start, end := found[0], found[1]
+		if strings.HasPrefix(query[start:], `"""`) && strings.HasPrefix(query[end:], `"`) {
+			parts.WriteString(query[from:end] + " ")
+			from = end
+		}
+	}
+	return parts.String() + query[from:]
+}
+
 // prepare parses and validates a document and coerces its variables.
 func (x *Executor) prepare(ctx context.Context, request Request) (operation *graphql.OperationContext, list gqlerror.List) {
 	defer func() {
@@ -223,7 +242,7 @@ func (x *Executor) prepare(ctx context.Context, request Request) (operation *gra
 	return x.gqlgen.CreateOperationContext(ctx, &graphql.RawParams{
 		// CR and LF end one line, as LF does (GraphQL, section 2.1.2), but gqlparser counts the
 		// columns of what follows from one too many.
-		Query:         strings.ReplaceAll(request.Query, "\r\n", "\n"),
+		Query:         apart(strings.ReplaceAll(request.Query, "\r\n", "\n")),
 		OperationName: request.OperationName,
 		Variables:     request.Variables,
 	})

@@ -120,9 +120,9 @@ func TestHTTP(t *testing.T) {
 		{"no half one in a comment", "POST", "", `{"query":"# \\ud83d \"\n{ viewer { subject } }"}`, nil, 200, plain, `"data"`},
 		{"no half one in a block", "POST", "", `{"query":"{ customers(search: \"\"\"\\ud83d\"\"\") { totalCount } }"}`, nil, 200, plain, `"data"`},
 		{"a whole one", "POST", "", `{"query":"query ($s: String) { customers(search: $s) { totalCount } }","variables":{"s":"\ud83d\ude00"}}`, nil, 200, plain, `"totalCount":0`},
-		{"variables that nest deep", "POST", "", `{"query":"{ viewer { subject } }","variables":{"f":` + strings.Repeat(`{"and":`, 32) + "1" + strings.Repeat("}", 32) + "}}", nil, 200, plain, "at most 32 levels are allowed"},
+		{"variables that nest deep", "POST", "", `{"query":"{ viewer { subject } }","variables":{"f":` + strings.Repeat(`{"and":`, 32) + "1" + strings.Repeat("}", 32) + "}}", nil, 200, plain, "the body: nested too deep: at most 33 levels are allowed"},
 		{"variables that nest", "POST", "", `{"query":"{ viewer { subject } }","variables":{"f":` + strings.Repeat(`{"and":`, 31) + "1" + strings.Repeat("}", 31) + "}}", nil, 200, plain, `"data"`},
-		{"lists that nest deep", "POST", "", `{"query":"{ viewer { subject } }","variables":{"f":` + strings.Repeat("[", 33) + strings.Repeat("]", 33) + "}}", nil, 200, plain, "at most 32 levels are allowed"},
+		{"lists that nest deep", "POST", "", `{"query":"{ viewer { subject } }","variables":{"f":` + strings.Repeat("[", 33) + strings.Repeat("]", 33) + "}}", nil, 200, plain, "the body: nested too deep: at most 33 levels are allowed"},
 		{"lists that nest", "POST", "", `{"query":"{ viewer { subject } }","variables":{"f":` + strings.Repeat("[", 31) + strings.Repeat("]", 31) + "}}", nil, 200, plain, `"data"`},
 		{"half a character, as the specification has it", "POST", "", `{"query":"query ($s: String) { customers(search: $s) { totalCount } }","variables":{"s":"\ud83d"}}`, []string{"Accept", "application/graphql-response+json"}, 400, spec, "half of a surrogate pair"},
 		{"a Long of many digits in a variable", "POST", "", `{"query":"query ($n: Long!) { customerByNumber(number: $n) { name } }","variables":{"n":99999999999999999999}}`, nil, 200, plain, "BAD_USER_INPUT"},
@@ -137,6 +137,9 @@ func TestHTTP(t *testing.T) {
 		{"lines that end in CR and LF", "POST", "", `{"query":"{\r\n  viewer {\r\n    sub\r\n  }\r\n}"}`, nil, 200, plain, `"locations":[{"line":3,"column":5}]`},
 		{"lines that end in LF", "POST", "", `{"query":"{\n  viewer {\n    sub\n  }\n}"}`, nil, 200, plain, `"locations":[{"line":3,"column":5}]`},
 		{"names alike", "POST", "", `{"query":"query ($n: Int) { customers(first: $n) { nodes { name } } }","variables":{"n":1},"Variables":{"n":0}}`, nil, 200, plain, `"nodes"`},
+		{"variables twice", "POST", "", `{"query":"{ viewer { subject } }","variables":{"f":{"search":"a"}},"variables":null}`, nil, 200, plain, `the body: \"variables\" is there twice`},
+		{"a variable twice", "POST", "", `{"query":"{ viewer { subject } }","variables":{"f":{"search":"a","search":""}}}`, nil, 200, plain, `the body: \"search\" is there twice`},
+		{"get with a variable twice", "GET", get + "&variables=%7B%22n%22%3A1%2C%22n%22%3A2%7D", "", nil, 200, plain, `variables: \"n\" is there twice`},
 		{"variables of another type", "POST", "", `{"query":"{ viewer { subject } }","variables":[1]}`, nil, 400, plain, "variables must be a JSON object"},
 		{"extensions of another type", "POST", "", `{"query":"{ viewer { subject } }","extensions":"x"}`, nil, 400, plain, "extensions must be a JSON object"},
 		{"not UTF-8", "POST", "", "{\"query\":\"{ viewer { subject } } # \xff\"}", nil, 400, plain, "not valid UTF-8"},
@@ -147,6 +150,14 @@ func TestHTTP(t *testing.T) {
 		{"get with variables that are not UTF-8", "GET", get + "&variables=%7B%22n%22%3A%22%FF%22%7D", "", nil, 400, plain, "variables is not valid UTF-8"},
 		{"a null condition", "POST", "", `{"query":"query($x:Boolean=true){viewer @skip(if:$x){subject}}","variables":{"x":null}}`, nil, 200, plain, "@skip(if:) needs true or false"},
 		{"a null condition below", "POST", "", `{"query":"query($x:Boolean=true){viewer{...F @include(if:$x)}} fragment F on Viewer{subject}","variables":{"x":null}}`, nil, 200, plain, "@include(if:) needs true or false"},
+		{"a string right after a block string", "POST", "", `{"query":"{ customerByNumber(number: 1) { users(filter: {firstName: {in: [\"\"\"Ada\"\"\"\"\"]}}) { totalCount } } }"}`, nil, 200, plain, `"totalCount":1}`},
+		{"a quotation mark too many", "POST", "", `{"query":"{ customers(search: \"\"\"acme\"\"\"\") { totalCount } }"}`, nil, 200, plain, "GRAPHQL_PARSE_FAILED"},
+		{"variables of a fragment", "POST", "", `{"query":"query ($n: Int) { ...F } fragment F($n: Int = 2) on Query { customers(first: $n) { totalCount } }"}`, nil, 200, plain, `Fragment \"F\" cannot define the variable \"$n\".`},
+		{"one name for texts that are never null", "POST", "", `{"query":"{ node(id: \"` + string(acme) + `\") { ... on User { a: email } ... on Customer { a: __typename } } }"}`, nil, 200, plain, `{"data":{"node":{"a":"Customer"}}}`},
+		{"what a type cannot have", "POST", "", `{"query":"{ __type(name: \"Long\") { fields { name } interfaces { name } possibleTypes { name } enumValues { name } inputFields { name } isOneOf } }"}`, nil, 200, plain,
+			`{"data":{"__type":{"fields":null,"interfaces":null,"possibleTypes":null,"enumValues":null,"inputFields":null,"isOneOf":null}}}`},
+		{"what types have", "POST", "", `{"query":"{ node: __type(name: \"Node\") { fields { name } interfaces { name } possibleTypes { name } enumValues { name } } page: __type(name: \"PageInput\") { isOneOf inputFields { name type { ofType { fields { name } } } } } }"}`, nil, 200, plain,
+			`{"data":{"node":{"fields":[{"name":"id"}],"interfaces":[],"possibleTypes":[{"name":"Customer"},{"name":"User"},{"name":"Subrole"}],"enumValues":null},"page":{"isOneOf":false,"inputFields":[{"name":"number","type":{"ofType":{"fields":null}}},{"name":"size","type":{"ofType":{"fields":null}}}]}}}`},
 		{"an empty object for a condition", "POST", "", `{"query":"{viewer{subject @skip(if:{})}}"}`, nil, 200, plain, `Expected value of type \"Boolean\", found {}.`},
 		{"an empty object for a Boolean", "POST", "", `{"query":"{customerByNumber(number:1){users(filter:{enabled:{}}){totalCount}}}"}`, nil, 200, plain, "GRAPHQL_VALIDATION_FAILED"},
 		{"an empty object below __schema", "POST", "", `{"query":"{__schema{types{fields(includeDeprecated:{}){name}}}}"}`, nil, 200, plain, "GRAPHQL_VALIDATION_FAILED"},
@@ -276,7 +287,7 @@ func TestTrustedDocuments(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", body, got, want)
 		}
 	}
-	for _, manifest := range []string{``, `[]`, `{}`, `{"a":"{ nope }"}`, `{"a":"{"}`, `{"a":1}`, `{"a":""}`,
+	for _, manifest := range []string{``, `[]`, `{}`, `{"a":"{ nope }"}`, `{"a":"{"}`, `{"a":1}`, `{"a":""}`, `{"a":"{ customers(search: {}) { totalCount } }"}`,
 		`{"a":"{ viewer { ... @defer { subject } } }"}`, `{"a":"{ viewer { subject ` + strings.Repeat("subject ", 100) + `} }"}`,
 	} {
 		if _, err := graph.ParseTrustedDocuments([]byte(manifest), 100); err == nil {

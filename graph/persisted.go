@@ -40,7 +40,7 @@ func ParseTrustedDocuments(manifest []byte, tokens int) (TrustedDocuments, error
 		if len(document.Operations) == 0 {
 			return nil, fmt.Errorf("the trusted document %s has no operation", models.Quote(id))
 		}
-		if list := validator.ValidateWithRules(schema, document, nil); len(list) > 0 {
+		if list := validator.ValidateWithRules(schema, document, validationRules()); len(list) > 0 {
 			return nil, fmt.Errorf("the trusted document %s does not fit the schema: %w", models.Quote(id), list)
 		}
 	}

@@ -3,7 +3,6 @@ package graph
 import (
 	"bytes"
 	"compress/gzip"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -59,10 +58,10 @@ func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) (Request, err
 	if bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("[")) {
 		return Request{}, badRequest("batching is not supported: the body must be one JSON object")
 	}
-	// A struct would take Variables for variables: encoding/json does not mind the case.
-	parameters, err := decodeObject(data)
+	const shape = "the body must be a JSON object with query, and optionally operationName (texts), variables and extensions (objects)"
+	parameters, err := decodeObject("the body", shape, data, 1+maxNesting)
 	if err != nil {
-		return Request{}, badRequest("the body must be a JSON object with query, and optionally operationName (texts), variables and extensions (objects)")
+		return Request{}, err
 	}
 	return newRequest(parameters)
 }
@@ -110,8 +109,8 @@ func readURL(r *http.Request) (Request, error) {
 		if models.LoneSurrogate([]byte(value)) {
 			return Request{}, errHalf(name)
 		}
-		if parameters[name], err = decodeObject([]byte(value)); err != nil {
-			return Request{}, badRequest("%s must be a JSON object and nothing else", name)
+		if parameters[name], err = decodeObject(name, name+" must be a JSON object and nothing else", []byte(value), maxNesting); err != nil {
+			return Request{}, err
 		}
 	}
 	return newRequest(parameters)
@@ -149,25 +148,21 @@ func parameter[T any](parameters map[string]any, name, kind string) (value T, er
 }
 
 func objectParameter(parameters map[string]any, name string) (map[string]any, error) {
-	value, err := parameter[map[string]any](parameters, name, "object")
-	if err == nil && nests(value, maxNesting) {
-		err = models.Errorf(models.CodeBadUserInput, "%s nest too deep: at most %d levels are allowed", name, maxNesting)
-	}
-	return value, err
+	return parameter[map[string]any](parameters, name, "object")
 }
 
-// decodeObject decodes a JSON object, or null, and nothing else. Numbers stay as they
-// were written.
-func decodeObject(data []byte) (object map[string]any, err error) {
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.UseNumber()
-	if err := decoder.Decode(&object); err != nil {
-		return nil, err
+// decodeObject decodes what must be a JSON object, or null, of at most so many levels. shape
+// says so.
+func decodeObject(name, shape string, data []byte, levels int) (map[string]any, error) {
+	object, err := models.DecodeObject(data, levels)
+	if err == nil {
+		return object, nil
 	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("more follows")
+	found := models.AsError(err)
+	if found.Code == models.CodeBadRequest {
+		return nil, badRequest("%s", shape)
 	}
-	return object, nil
+	return nil, models.Errorf(found.Code, "%s: %s", name, found.Message)
 }
 
 // errHalf refuses a text that would be another one once it is read.
@@ -175,25 +170,7 @@ func errHalf(where string) error {
 	return models.Errorf(models.CodeBadUserInput, "%s: an escape is half of a surrogate pair", where)
 }
 
-// maxNesting is more than twice what the deepest filter needs. gqlgen takes time that
-// grows with the square of the levels.
+// maxNesting is how many levels of objects and lists variables and extensions have at most,
+// which is more than twice what the deepest filter needs. gqlgen takes time that grows with
+// the square of the levels.
 const maxNesting = 32
-
-// nests reports whether a JSON value has more levels of objects and lists than this.
-func nests(value any, levels int) bool {
-	switch value := value.(type) {
-	case map[string]any:
-		for _, field := range value {
-			if levels == 0 || nests(field, levels-1) {
-				return true
-			}
-		}
-	case []any:
-		for _, element := range value {
-			if levels == 0 || nests(element, levels-1) {
-				return true
-			}
-		}
-	}
-	return false
-}

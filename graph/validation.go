@@ -12,13 +12,21 @@ import (
 // tooManyErrors ends a validation early. It holds the errors found until then.
 type tooManyErrors struct{ list gqlerror.List }
 
-// boundedRules are gqlparser's rules, ended by a panic with tooManyErrors once
+// validationRules are gqlparser's rules, and what they leave out.
+func validationRules() *rules.Rules {
+	list := rules.NewDefaultRules()
+	list.AddRule("EmptyObjects", refuseEmptyObjects)
+	list.AddRule("FragmentVariables", refuseFragmentVariables)
+	list.AddRule("TypeName", typeNameIsNeverNull)
+	return list
+}
+
+// boundedRules are the rules, ended by a panic with tooManyErrors once
 // there are more errors than an answer lists. Without it, 160 pairs of fields in
 // conflict make 25,600 errors in half a second, of which ten are shown.
 func boundedRules() *rules.Rules {
 	var found gqlerror.List
-	bounded := rules.NewDefaultRules()
-	bounded.AddRule("EmptyObjects", refuseEmptyObjects)
+	bounded := validationRules()
 	for name, rule := range bounded.GetInner() {
 		bounded.ReplaceRule(name, func(observers *core.Events, report core.AddErrFunc) {
 			rule(observers, func(options ...core.ErrorOption) {
@@ -44,6 +52,26 @@ func refuseEmptyObjects(observers *core.Events, report core.AddErrFunc) {
 		wanted := value.Definition
 		if value.Kind == ast.ObjectValue && len(value.Children) == 0 && wanted != nil && wanted.Kind != ast.InputObject {
 			report(core.Message("Expected value of type %q, found {}.", wanted.Name), core.At(value.Position))
+		}
+	})
+}
+
+// refuseFragmentVariables refuses variables that a fragment defines, which gqlparser reads
+// and nobody heeds (GraphQL, 2.8).
+func refuseFragmentVariables(observers *core.Events, report core.AddErrFunc) {
+	observers.OnFragment(func(_ *core.Walker, fragment *ast.FragmentDefinition) {
+		for _, variable := range fragment.VariableDefinition {
+			report(core.Message("Fragment %q cannot define the variable \"$%s\".", fragment.Name, variable.Variable), core.At(variable.Position))
+		}
+	})
+}
+
+// typeNameIsNeverNull has __typename be a String! (GraphQL, 4.2.1). gqlparser takes it for a
+// String, which is in conflict with a String! of another type.
+func typeNameIsNeverNull(observers *core.Events, _ core.AddErrFunc) {
+	observers.OnField(func(_ *core.Walker, field *ast.Field) {
+		if field.Name == "__typename" && field.Definition != nil {
+			field.Definition.Type = ast.NonNullNamedType("String", nil)
 		}
 	})
 }
